@@ -1,0 +1,1 @@
+"""What happens to one page, one image, one pair."""

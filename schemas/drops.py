@@ -1,0 +1,111 @@
+"""Drops: what did not make it into the output, each with its one reason.
+
+A drop is a value, not an exception: pure stages return `Document | Drop`, tables keep the rows, the manifest counts them.
+What falls with its page is not counted a second time: its row names the page's reason.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+type DropKind = Literal["page", "paragraph", "image", "video"]
+
+
+class DropReason(StrEnum):
+    """Why something is not in the output; the comment of each member is its documentation."""
+
+    # reading: the record
+    BAD_RECORD = "bad_record"  # the WARC record or its HTTP head cannot be parsed
+    TRUNCATED = "truncated"  # the record or its body ends before its stated length
+    BAD_ENCODING = "bad_encoding"  # the body's transfer or content encoding cannot be undone
+    BODY_TOO_LARGE = "body_too_large"  # more bytes than the budget, after decompression
+    HTTP_STATUS = "http_status"  # a page whose status is not 200
+    NOT_HTML = "not_html"  # labelled as HTML, but its bytes are something else
+    REVISIT_UNRESOLVED = "revisit_unresolved"  # a revisit record whose original is not in the input
+    WORKER_KILLED = "worker_killed"  # the record ended its worker process twice
+    EXTRACTOR_FAULT = "extractor_fault"  # a fault of ours: the exception's name is the detail
+    # extraction: the page
+    EMPTY = "empty"  # no text and no medium in the whole body
+    NO_CONTENT = "no_content"  # text, but none that is main content
+    TOO_DEEP = "too_deep"  # elements nested deeper than the budget
+    TOO_MANY_NODES = "too_many_nodes"  # more nodes than the budget
+    TOO_MANY_ATTRIBUTES = "too_many_attributes"  # a tag with more attributes than the budget
+    # extraction: a paragraph
+    BOILERPLATE = "boilerplate"  # judged not to be main content
+    # extraction: a medium
+    BOILERPLATE_MEDIUM = "boilerplate_medium"  # stands outside the main content
+    PLACEHOLDER = "placeholder"  # every candidate is a blank or a placeholder
+    TRACKING_PIXEL = "tracking_pixel"  # 1x1, or declared that small
+    DECORATION = "decoration"  # logo, icon, avatar, button and the like
+    NO_CANDIDATE = "no_candidate"  # a medium element without any usable URL
+    DECLARED_TOO_SMALL = "declared_too_small"  # its attributes say a side below the minimum
+    REPEATED_IN_PAGE = "repeated_in_page"  # the same picture stands in the page already
+    # filters: page and paragraph (the rule's name is the detail)
+    LANGUAGE = "language"  # not a wanted language, or detected with too low a score
+    TOO_FEW_WORDS = "too_few_words"
+    TOO_MANY_WORDS = "too_many_words"
+    MEAN_WORD_LENGTH = "mean_word_length"
+    SYMBOL_RATIO = "symbol_ratio"
+    BULLET_LINES = "bullet_lines"
+    ELLIPSIS_LINES = "ellipsis_lines"
+    ALPHABETIC_WORDS = "alphabetic_words"
+    STOP_WORDS = "stop_words"
+    DUPLICATE_LINES = "duplicate_lines"
+    DUPLICATE_PARAGRAPHS = "duplicate_paragraphs"
+    DUPLICATE_NGRAMS = "duplicate_ngrams"
+    TOP_NGRAM = "top_ngram"
+    CHARACTER_REPETITION = "character_repetition"
+    WORD_REPETITION = "word_repetition"
+    SPECIAL_CHARACTERS = "special_characters"
+    FLAGGED_WORDS = "flagged_words"
+    PUNCTUATION = "punctuation"
+    TERMINAL_PUNCTUATION = "terminal_punctuation"
+    TOO_FEW_SENTENCES = "too_few_sentences"
+    JAVASCRIPT_NOTICE = "javascript_notice"
+    POLICY_NOTICE = "policy_notice"
+    LOREM_IPSUM = "lorem_ipsum"
+    CURLY_BRACKET = "curly_bracket"
+    SHORT_LINES = "short_lines"
+    NEWLINE_RATIO = "newline_ratio"
+    NO_TEXT_LEFT = "no_text_left"  # every paragraph of the page was dropped
+    TOO_FEW_MEDIA = "too_few_media"
+    TOO_MANY_MEDIA = "too_many_media"
+    # select
+    DUPLICATE_URL = "duplicate_url"  # a later capture of the same normalised URL is kept; the detail names it
+    DUPLICATE_TEXT = "duplicate_text"  # another page has the same text; the detail names it
+    BANNED_URL = "banned_url"  # the URL contains a banned word
+    # media
+    NOT_IN_CRAWL = "not_in_crawl"  # no candidate URL has a record in the input
+    NOT_FETCHED = "not_fetched"  # the record in the crawl is an error page or a redirect that leads nowhere
+    NOT_AN_IMAGE = "not_an_image"  # the bytes are no picture format
+    UNSUPPORTED_FORMAT = "unsupported_format"  # a picture format that the run does not take
+    SVG = "svg"
+    ANIMATED = "animated"
+    BROKEN_IMAGE = "broken_image"  # the bytes do not decode
+    TOO_MANY_BYTES = "too_many_bytes"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    SIDE_TOO_SMALL = "side_too_small"
+    SIDE_TOO_LARGE = "side_too_large"
+    ASPECT_RATIO = "aspect_ratio"
+    SINGLE_COLOUR = "single_colour"
+    VIDEO_NOT_TAKEN = "video_not_taken"  # the run takes no videos
+    # shard
+    NO_IMAGE = "no_image"  # a page without a medium, after extraction or after the image filters
+    WITH_PAGE = "with_page"  # fell with its page
+
+
+class Drop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One thing that is not in the output.
+
+    `url` is the page's URL, `medium_url` the medium's best candidate; `value` and `threshold` are in the rule's own unit.
+    `detail` is free text: a rule's name, the first words of a paragraph, the other page's URL.
+    """
+
+    kind: DropKind
+    reason: DropReason
+    url: str = ""
+    medium_url: str = ""
+    value: float | None = None
+    threshold: float | None = None
+    detail: str = ""
