@@ -8,7 +8,7 @@ holds no blank line, so that a blank line in rendered text always is a border be
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -21,7 +21,7 @@ DOCUMENT_VERSION = 1
 _BLANK_LINES = re.compile(r"\n[^\S\n]*(?=\n)")
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
-type MediumKind = Literal["image", "video"]
+MediumKind: TypeAlias = Literal["image", "video"]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 SampleKey = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 Side = Annotated[int, msgspec.Meta(ge=1)]
@@ -80,7 +80,7 @@ class DraftMedium(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tracks: list[str] = []
 
 
-type DraftNode = Text | DraftMedium
+DraftNode: TypeAlias = Text | DraftMedium
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +143,7 @@ class Video(Medium, frozen=True, kw_only=True, tag="video"):
     fps: Annotated[float, msgspec.Meta(gt=0)]
 
 
-type Node = Text | Image | Video
+Node: TypeAlias = Text | Image | Video
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

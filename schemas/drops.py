@@ -5,11 +5,11 @@ What falls with its page is not counted a second time: its row names the page's 
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
-type DropKind = Literal["page", "paragraph", "image", "video"]
+DropKind: TypeAlias = Literal["page", "paragraph", "image", "video"]
 
 
 class DropReason(StrEnum):
