@@ -1,0 +1,149 @@
+"""The stage tables: Arrow schemas of the Parquet files that one stage writes and the next one reads.
+
+    documents     extract   a row a page that became a draft and passed the filters; `nodes` is JSON of [Text | DraftMedium]
+    media_index   extract   a row an image or video record of the crawl, a copied `data:` picture, a redirect
+    selected      select    a row a document that stays, by its row in the documents part of the same name
+    media_urls    select    a row a media URL that the selected documents name, each URL once in the run
+    media         fetch     a row a media URL that was looked for and found: where its bytes are, what was measured
+    drops         all       a row a thing that is not in the output
+
+Keys are 16 bytes (`url_key`, `media_key`: the first half of the SHA-256 of a normalised URL). Every file carries its table's name and version in its
+schema's metadata; `read_table` refuses another.
+"""
+
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import SchemaError
+
+TABLES_VERSION = 1
+
+_KEY = pa.binary(16)
+
+
+def _schema(name: str, *fields: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema(list(fields), metadata={"m3w.table": name, "m3w.version": str(TABLES_VERSION)})
+
+
+# A reference to bytes: `ref_name` is an input's name, or a file of the run's own media-copies; offset and length are bytes.
+_REFERENCE = (("ref_name", pa.string()), ("ref_offset", pa.int64()), ("ref_length", pa.int64()), ("copied", pa.bool_()))
+_PROVENANCE = (("source", pa.string()), ("offset", pa.int64()), ("length", pa.int64()), ("digest", pa.string()))
+
+DOCUMENTS = _schema(
+    "documents",
+    ("key", pa.string()),
+    ("url", pa.string()),
+    ("url_key", _KEY),
+    ("date", pa.string()),
+    ("title", pa.string()),
+    ("language", pa.string()),
+    ("language_score", pa.float32()),
+    ("licence", pa.string()),
+    ("robots", pa.list_(pa.string())),
+    ("not_judged", pa.list_(pa.string())),  # the filters that had no word list for the language
+    ("text_key", _KEY),
+    ("words", pa.int32()),
+    ("paragraphs", pa.int32()),
+    ("images", pa.int32()),
+    ("videos", pa.int32()),
+    ("nodes", pa.string()),
+    *_PROVENANCE,
+)
+
+MEDIA_INDEX = _schema(
+    "media_index",
+    ("url", pa.string()),
+    ("media_key", _KEY),
+    ("kind", pa.string()),  # image, video or redirect
+    ("mime", pa.string()),
+    ("date", pa.string()),
+    ("digest", pa.string()),
+    ("target_key", _KEY),  # a redirect's target
+    *_REFERENCE,
+)
+
+SELECTED = _schema("selected", ("row", pa.int32()), ("key", pa.string()))
+
+MEDIA_URLS = _schema("media_urls", ("url", pa.string()), ("media_key", _KEY), ("kind", pa.string()), ("page_url", pa.string()))
+
+MEDIA = _schema(
+    "media",
+    ("media_key", _KEY),
+    ("url", pa.string()),
+    ("kind", pa.string()),
+    ("status", pa.string()),  # ok, or a drop reason
+    ("value", pa.float64()),
+    ("threshold", pa.float64()),
+    ("detail", pa.string()),
+    ("extension", pa.string()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("source_width", pa.int32()),
+    ("source_height", pa.int32()),
+    ("spread", pa.float32()),
+    ("sha256", pa.binary(32)),
+    ("source_sha256", pa.binary(32)),
+    ("phash", pa.binary(8)),
+    ("offset", pa.int64()),  # of the bytes in the tar of the same part
+    ("bytes", pa.int64()),
+)
+
+DROPS = _schema(
+    "drops",
+    ("stage", pa.string()),
+    ("kind", pa.string()),
+    ("reason", pa.string()),
+    ("url", pa.string()),
+    ("medium_url", pa.string()),
+    ("value", pa.float64()),
+    ("threshold", pa.float64()),
+    ("detail", pa.string()),
+    ("source", pa.string()),
+    ("offset", pa.int64()),
+)
+
+TABLES = {
+    "documents": DOCUMENTS,
+    "media_index": MEDIA_INDEX,
+    "selected": SELECTED,
+    "media_urls": MEDIA_URLS,
+    "media": MEDIA,
+    "drops": DROPS,
+}
+
+
+def write_table(file: BinaryIO, schema: pa.Schema, columns: dict[str, list[Any]], row_group_rows: int = 4096) -> None:
+    """Writes columns of equal length as Parquet (zstd); row groups are small enough for one to fit a worker's memory."""
+    table = pa.table(columns, schema=schema)
+    pq.write_table(table, file, compression="zstd", row_group_size=row_group_rows)
+
+
+def check_table(schema: pa.Schema, expected: pa.Schema, name: str) -> None:
+    """Makes sure that a file holds the expected table in this version.
+
+    Raises:
+        SchemaError: another table, another version, or other columns; `name` says which file.
+    """
+    found, wanted = schema.metadata or {}, expected.metadata
+    if any(found.get(key) != wanted[key] for key in wanted) or schema.names != expected.names:
+        table, version = (found.get(key, b"none").decode() for key in (b"m3w.table", b"m3w.version"))
+        raise SchemaError(
+            f"{name} holds table {table} in version {version}, expected {wanted[b'm3w.table'].decode()} in version {TABLES_VERSION}; "
+            "run the stage that wrote it again"
+        )
+
+
+def read_table(file: BinaryIO, expected: pa.Schema, name: str, columns: list[str] | None = None) -> pa.Table:
+    """Reads (some columns of) a stage table; `name` is for the message.
+
+    Raises:
+        SchemaError: as `check_table`, or the file is no Parquet.
+    """
+    try:
+        parquet = pq.ParquetFile(file)
+    except pa.ArrowInvalid as error:
+        raise SchemaError(f"{name} is not a Parquet file: {error}") from error
+    check_table(parquet.schema_arrow, expected, name)
+    return parquet.read(columns=columns)
