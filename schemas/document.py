@@ -8,14 +8,14 @@ holds no blank line, so that a blank line in rendered text always is a border be
 """
 
 import re
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
 from schemas.drops import Drop
 from schemas.errors import SchemaError
 
-DOCUMENT_VERSION = 1
+DOCUMENT_VERSION: Final = 1
 
 # Line ends as in HTML and what Unicode calls a line or paragraph separator.
 _BLANK_LINES = re.compile(r"\n[^\S\n]*(?=\n)")

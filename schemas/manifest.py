@@ -1,12 +1,12 @@
 """The manifest: what a run put into its shards, in numbers that add up. It is a function of input, configuration and media alone."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from schemas.errors import SchemaError
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION: Final = 1
 
 
 class InputInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

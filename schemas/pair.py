@@ -6,13 +6,13 @@
 The text file holds the caption alone; the JSON repeats it beside what is known of the medium, so that either file is enough.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from schemas.document import SampleKey, Sha256, Side
 
-PAIR_VERSION = 1
+PAIR_VERSION: Final = 1
 
 # A cell of a caption table that is neither medium nor caption: JSON's scalars.
 Cell = str | int | float | bool | None

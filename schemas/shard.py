@@ -13,13 +13,13 @@ headers with owner, mode and time pinned. What is read is any tar that groups so
 import hashlib
 import tarfile
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Final, Literal
 
 import msgspec
 
 from schemas.errors import ShardError
 
-INDEX_VERSION = 1
+INDEX_VERSION: Final = 1
 INDEX_SUFFIX = ".index.jsonl"
 BLOCK = 512
 
@@ -106,7 +106,7 @@ def index_tar(file: BinaryIO) -> list[IndexEntry]:
             for info in tar:
                 if info.isfile():
                     _append(entries, info)
-                tar.members.clear()  # a shard of a million members must not stay in memory
+                tar.members = []  # type: ignore[attr-defined]  # a million members must not stay in memory
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise ShardError(f"not a whole tar: {error}") from error
     if len({entry.key for entry in entries}) != len(entries):

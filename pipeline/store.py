@@ -1,0 +1,238 @@
+"""Files by fsspec URL: whole or not at all.
+
+A `Store` is a folder on disk or in an object store. What is written is spooled first and then goes to its place in one step: a rename on disk, one
+upload elsewhere (a stream that is closed after an exception would publish a cut object). `Lock` keeps a second writer out of the folder.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, cast
+
+import fsspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from schemas.errors import OutputError, SurroundingsError
+
+SPOOL = ".spool"  # inside a local folder, so that a rename stays on one file system
+LOCK = ".lock"
+LEASE_S = 60.0  # ours: a store has no lock that dies with its holder, so a lease runs out
+RENEW_S = 15.0
+
+
+class Store:
+    """A folder by URL. Paths are posix, below it.
+
+    All methods raise SurroundingsError where the disk, the network or the store refuses, naming the file.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/") or "/"
+
+    @property
+    def fs(self) -> fsspec.AbstractFileSystem:
+        """The file system (fsspec keeps one instance a process)."""
+        return url_to_fs(self.url)[0]
+
+    @property
+    def root(self) -> str:
+        """The folder's path on its file system."""
+        return cast(str, url_to_fs(self.url)[1])
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder is on a disk of this machine."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """A name's full path on the file system."""
+        return f"{self.root}/{name}" if name else self.root
+
+    def exists(self, name: str = "") -> bool:
+        """Whether there is such a file (or, on disk, folder)."""
+        with _blamed(self, name):
+            self.fs.invalidate_cache()
+            return bool(self.fs.exists(self.path(name)))
+
+    def files(self, folder: str = "") -> dict[str, int]:
+        """All files below a folder with their sizes in bytes; names are below the store's root. An absent folder is empty."""
+        with _blamed(self, folder):
+            self.fs.invalidate_cache()
+            found = cast(dict[str, dict[str, Any]], self.fs.find(self.path(folder), detail=True))
+        cut = len(self.fs._strip_protocol(self.root)) + 1
+        return {name[cut:]: info["size"] for name, info in sorted(found.items()) if not name[cut:].startswith(SPOOL)}
+
+    def open(self, name: str) -> BinaryIO:
+        """A seekable stream of a file's bytes."""
+        with _blamed(self, name):
+            return cast(BinaryIO, self.fs.open(self.path(name), "rb"))
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes."""
+        with _blamed(self, name):
+            return cast(bytes, self.fs.cat_file(self.path(name)))
+
+    def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
+        """The bytes of (name, offset, length) ranges; a store is asked for them side by side."""
+        with _blamed(self, ranges[0][0] if ranges else ""):
+            if self.is_local:
+                return list(self._local_ranges(ranges))
+            starts = [offset for _, offset, _ in ranges]
+            ends = [offset + length for _, offset, length in ranges]
+            return cast(list[bytes], self.fs.cat_ranges([self.path(name) for name, _, _ in ranges], starts, ends, on_error="raise"))
+
+    def _local_ranges(self, ranges: list[tuple[str, int, int]]) -> Iterator[bytes]:
+        file, opened = None, ""
+        for name, offset, length in ranges:
+            if file is None or name != opened:
+                if file is not None:
+                    file.close()
+                file, opened = open(self.path(name), "rb"), name
+            file.seek(offset)
+            yield file.read(length)
+        if file is not None:
+            file.close()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Puts bytes to their place, whole."""
+        with self.spool(name) as file:
+            file.write(data)
+
+    @contextmanager
+    def spool(self, name: str) -> Iterator[BinaryIO]:
+        """A local file that goes to its place when the block ends; after an exception nothing is left."""
+        with _blamed(self, name):
+            folder = self.path(SPOOL) if self.is_local else tempfile.gettempdir()
+            os.makedirs(folder, exist_ok=True)
+            handle, spooled = tempfile.mkstemp(dir=folder, prefix="m3w-")
+            try:
+                with os.fdopen(handle, "w+b") as file:
+                    yield cast(BinaryIO, file)
+                    file.flush()
+                    if self.is_local:
+                        os.fsync(file.fileno())
+                self._publish(spooled, name)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(spooled)
+
+    def _publish(self, spooled: str, name: str) -> None:
+        target = self.path(name)
+        if self.is_local:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.chmod(spooled, 0o644)
+            os.replace(spooled, target)
+        else:
+            self.fs.put_file(spooled, target)
+
+    def remove(self, names: list[str]) -> None:
+        """Deletes files; those already gone are fine."""
+        for name in names:
+            with _blamed(self, name), suppress(FileNotFoundError):
+                self.fs.rm_file(self.path(name))
+
+    def clear_spool(self) -> None:
+        """Deletes what a killed writer left in the spool. Only the folder's one writer may."""
+        if self.is_local:
+            with _blamed(self, SPOOL):
+                shutil.rmtree(self.path(SPOOL), ignore_errors=True)
+
+
+@contextmanager
+def _blamed(store: Store, name: str) -> Iterator[None]:
+    """Turns what the surroundings raise into one line that names the file."""
+    where = f"{store.url}/{name}".rstrip("/")
+    try:
+        yield
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error) or type(error).__name__)
+        raise SurroundingsError(f"{where}: {reason}") from error
+    except ImportError as error:
+        raise SurroundingsError(f"{where}: {error}; install the extra for this kind of URL (m3w[s3], m3w[gcs], m3w[http])") from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google"}:
+            raise SurroundingsError(f"{where}: {type(error).__name__}: {error}") from error
+        raise
+
+
+class Lock:
+    """Keeps a second writer out of a store's folder while the block runs.
+
+    On disk the lock dies with its holder. In an object store it is a lease that the holder renews; after a kill the folder is free again when the
+    lease has run out (60 s), or at once on the machine of the dead holder.
+
+    Raises:
+        OutputError: another writer is in the folder.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._file: BinaryIO | None = None
+        self._done = threading.Event()
+        self._owner = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid()}
+
+    def __enter__(self) -> "Lock":
+        if self.store.is_local:
+            self._lock_file()
+        else:
+            self._take_lease()
+            threading.Thread(target=self._renew, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._done.set()
+        if self._file is not None:
+            self._file.close()
+        else:
+            self.store.remove([LOCK])
+
+    def _lock_file(self) -> None:
+        with _blamed(self.store, LOCK):
+            os.makedirs(self.store.root, exist_ok=True)
+            self._file = open(self.store.path(LOCK), "a+b")
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(f"{self.store.url}: another m3w is writing here; wait for it, or take another --out") from None
+
+    def _take_lease(self) -> None:
+        if self.store.exists(LOCK):
+            holder = json.loads(self.store.read(LOCK))
+            here = holder["host"] == self._owner["host"]
+            if not (here and _is_dead(holder["pid"])) and holder["until"] > time.time():
+                raise OutputError(
+                    f"{self.store.url}: another m3w (process {holder['pid']} on {holder['host']}) is writing here; wait for it, take another "
+                    f"--out, or, if it was killed, try again in {LEASE_S:.0f} s"
+                )
+        self._write_lease()
+        time.sleep(0.2)  # two that came at once: the one whose lease stands afterwards goes on
+        if json.loads(self.store.read(LOCK))["id"] != self._owner["id"]:
+            raise OutputError(f"{self.store.url}: another m3w started to write here at the same moment")
+
+    def _write_lease(self) -> None:
+        self.store.write(LOCK, json.dumps(self._owner | {"until": time.time() + LEASE_S}).encode())
+
+    def _renew(self) -> None:
+        while not self._done.wait(RENEW_S):
+            with suppress(SurroundingsError):  # the next try is before the lease ends
+                self._write_lease()
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
