@@ -1,0 +1,77 @@
+# `make demo` and `make test` set up everything that they need: a Python of 3.11 or later and the package index are enough.
+# Settings of the index, proxies and certificates are those of uv and pip; nothing here overrides them.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+EXTRAS := pipeline,s3,http,dev
+WORKERS ?= 4
+export UV_PYTHON_DOWNLOADS := never
+
+# uv of the PATH if it runs, else the one that setup puts into the environment.
+UV = $$(uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
+# pip reads settings that uv does not know (pip.conf), so it is the second try wherever it is there.
+INSTALL = install() { $(UV) pip install --quiet --python $(BIN)/python "$$@" || $(BIN)/python -m pip install "$$@"; }; install
+
+.PHONY: help setup demo test test-slow lint format bench lock wheel clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: .venv/installed ## the environment in .venv, with pinned versions
+
+.venv/installed: pyproject.toml constraints.txt
+	@python=""; for name in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+	    if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python="$$name"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "m3w needs Python 3.11 or later as python3; name one with make PYTHON=/path/to/python" >&2; exit 1; fi; \
+	set -e; \
+	if uv --version >/dev/null 2>&1; then \
+	    $(BIN)/python -c '' 2>/dev/null || uv venv --quiet --clear --python "$$python" .venv; \
+	else \
+	    $(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear .venv; \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
+	fi; \
+	echo "installing m3w with [$(EXTRAS)] into .venv"; \
+	$(INSTALL) --constraint constraints.txt --editable '.[$(EXTRAS)]'; \
+	touch $@
+
+demo: setup ## the whole way on bundled pages: crawl, shards, documents shown
+	@$(BIN)/m3w demo
+
+test: setup ## all tests but the slow ones
+	@$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses $(WORKERS)
+
+test-slow: setup ## tests that take minutes, such as building and installing the wheel
+	@$(BIN)/python -m pytest -m slow
+
+lint: setup ## format, lint and types, without changing anything
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: setup ## formats, and mends what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.venv/bench-installed: .venv/installed
+	@$(INSTALL) --constraint constraints.txt --editable '.[$(EXTRAS),bench]'
+	@touch $@
+
+bench: .venv/bench-installed ## speed and quality beside the peers, as tables
+	@set -e; for file in tests/bench/bench_*.py; do \
+	    name=$$(basename $$file .py); printf '\n== %s\n' $$name; $(BIN)/python -m tests.bench.$$name; \
+	done
+
+# torch stays out: its CPU and CUDA builds have versions of their own, and the range in pyproject.toml holds.
+lock: ## makes constraints.txt anew from the ranges in pyproject.toml
+	@{ echo "# Exact versions for Python 3.11 to 3.13, made by make lock; torch is left to the machine."; \
+	   $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --excludes <(echo torch) \
+	       --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml; } > constraints.new
+	@mv constraints.new constraints.txt
+
+wheel: setup ## the wheel, in dist/
+	@$(UV) build --quiet --wheel --out-dir dist . && ls dist/*.whl
+
+clean: ## everything that the commands above made
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis m3w-demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
