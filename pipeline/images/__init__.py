@@ -1,0 +1,24 @@
+"""What happens to the bytes of one picture: `sniff` and `read_header`, then `prepare`, and later `judge`.
+
+    bytes ──header──▶ Header ──segments, pixels──▶ picture ──measure──▶ Picture ──filters──▶ stays, or a reason
+
+Pure functions of bytes and values; Pillow and numpy are the only tools. Nothing raises for what is in the bytes.
+"""
+
+from pipeline.images.filters import ImageFilterConfig, judge
+from pipeline.images.header import Format, Header, PictureFormat, read_header, sniff
+from pipeline.images.picture import Change, ImageConfig, Picture, prepare
+
+__all__ = [
+    "Change",
+    "Format",
+    "Header",
+    "ImageConfig",
+    "ImageFilterConfig",
+    "Picture",
+    "PictureFormat",
+    "judge",
+    "prepare",
+    "read_header",
+    "sniff",
+]

@@ -1,0 +1,44 @@
+"""Image filters: which measured pictures stay.
+
+In: the measurements of a picture, as stored. Out: None, or the reason why it goes, with the value and the threshold. Nothing is
+decoded here, so a threshold can be changed after the fetch and costs a pass over a table. The size that counts is the source's, after EXIF
+orientation, not that of the copy which was resized for the shards.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from schemas.drops import DropReason
+
+
+class ImageFilterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Thresholds on a picture's measurements; each bound is itself still kept."""
+
+    # Shortest side, px.
+    min_side_px: Annotated[int, msgspec.Meta(ge=1)] = 64  # Flamingo A.3.1
+    # Longest side, px.
+    max_side_px: Annotated[int, msgspec.Meta(ge=1)] = 20_000  # OBELICS
+    # Longer side to shorter side.
+    max_aspect: Annotated[float, msgspec.Meta(ge=1)] = 3.0  # Flamingo A.3.1
+    # Widest range of a colour channel, 0 to 255, of a copy of 32 x 32 px; below it the picture has a single colour. 0 keeps all.
+    min_colour_spread: Annotated[int, msgspec.Meta(ge=0, le=255)] = 8  # ours; that such pictures go is Flamingo A.3.1
+
+
+def judge(
+    width: int, height: int, colour_spread: int, config: ImageFilterConfig
+) -> tuple[DropReason, float, float] | None:
+    """Why a picture goes, with the measured value and the threshold it missed, or None if it stays.
+
+    `width` and `height` are the source's, px, both at least 1. The first rule that fails is the reason, in the order of the configuration's fields.
+    """
+    short, long = sorted((width, height))
+    if short < config.min_side_px:
+        return DropReason.SIDE_TOO_SMALL, short, config.min_side_px
+    if long > config.max_side_px:
+        return DropReason.SIDE_TOO_LARGE, long, config.max_side_px
+    if long > config.max_aspect * short:
+        return DropReason.ASPECT_RATIO, long / short, config.max_aspect
+    if colour_spread < config.min_colour_spread:
+        return DropReason.SINGLE_COLOUR, colour_spread, config.min_colour_spread
+    return None

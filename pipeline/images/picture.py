@@ -1,0 +1,242 @@
+"""A picture: what becomes of the bytes that stand behind an image URL.
+
+In: bytes from a crawl or from the web. Out: a `Picture` to store, with everything that later stages judge it by, or a `Drop`. The order is
+that of cost: what the header tells (format, size, movement) is asked before a decoder may see the bytes; metadata is cut out without decoding;
+then the picture is decoded once, which also proves it whole. JPEG, PNG and WebP that already fit keep their bytes; only what must look
+different (turned, another colour space, transparent, too large, another format) is encoded again, once, and `Picture.changes` says why.
+
+Transparent pictures are laid on white: most readers of a shard drop the alpha channel, and would show a black diagram on a black ground.
+"""
+
+import hashlib
+import io
+import warnings
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from pipeline.images.header import Header, PictureFormat, read_header, sniff
+from pipeline.images.measure import colour_spread, phash, reduced
+from pipeline.images.pixels import (
+    DECODED,
+    DECODER_FAULTS,
+    StoredFormat,
+    UnsupportedPixels,
+    encoded,
+    exif_orientation,
+    fitting_size,
+    in_8_bits,
+    in_srgb,
+    is_transparent,
+    needs_conversion,
+    on_white,
+    upright,
+    upright_size,
+)
+from pipeline.images.segments import Segment, colour_profile, has_all_rows, is_complete, stripped, walk
+from schemas.drops import Drop, DropReason
+
+# stripped: metadata cut out, the pixels are the source's bit for bit. All others mean that the picture was encoded again.
+Change: TypeAlias = Literal["stripped", "format", "framing", "turned", "colour", "flattened", "depth", "resized"]
+
+_MEASURED_PX = (
+    128  # ours: a JPEG that keeps its bytes is decoded at 1/2, 1/4 or 1/8, this large at least, to be measured
+)
+_STORED: dict[str, StoredFormat] = {"jpeg": "jpeg", "png": "png", "webp": "webp"}
+_JPEG_MAX_SIDE = 65_500  # libjpeg
+_MAX_SCANS = (
+    100  # ours: encoders write up to some 12; each scan of a progressive JPEG costs a pass over all of its pixels
+)
+
+
+class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is decoded, and what is stored of it."""
+
+    # Bytes of the source file; more is a drop.
+    max_bytes: Annotated[int, msgspec.Meta(ge=1)] = (
+        20_000_000  # ours: photographs straight from a camera are 5 to 15 MB
+    )
+    # Pixels (width x height) of the source; more is a drop, before decoding. A pixel takes 4 bytes of memory, twice that for some.
+    max_pixels: Annotated[int, msgspec.Meta(ge=1)] = 50_000_000  # ours: above most cameras, 200 MB decoded
+    # Whether pictures larger than `short_side_px` are resized.
+    resize: bool = True
+    # Shorter side, px, of what is stored; a larger picture is scaled down to it, a smaller one never up.
+    short_side_px: Annotated[int, msgspec.Meta(ge=1)] = (
+        512  # ours: Flamingo B.1.2 trains at 320, this leaves room for a crop
+    )
+    # Pillow's quality, 1 to 95, of JPEGs that have to be encoded again.
+    jpeg_quality: Annotated[int, msgspec.Meta(ge=1, le=95)] = 90  # ours
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A picture as it is stored, and what was measured on it.
+
+    `width` and `height` are px of `data`; `source_width` and `source_height` are the source's, after EXIF orientation. `sha256` is of `data`,
+    `source_sha256` of the bytes that came. `phash` is 64 bits in hex, `colour_spread` 0 to 255 (see `measure`).
+    """
+
+    data: bytes
+    format: StoredFormat
+    width: int
+    height: int
+    sha256: str
+    source_format: PictureFormat
+    source_width: int
+    source_height: int
+    source_sha256: str
+    phash: str
+    colour_spread: int
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def extension(self) -> str:
+        """The file's extension in a shard: jpg, png or webp."""
+        return "jpg" if self.format == "jpeg" else self.format
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether `data` differs from the bytes that came; `changes` says by what."""
+        return bool(self.changes)
+
+
+class _Decoded(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture in memory; where `changes` is empty it may be a smaller copy, as its bytes are kept."""
+
+    image: Image.Image
+    source_size: tuple[int, int]
+    written_as: StoredFormat
+    changes: tuple[Change, ...]
+
+
+def prepare(data: bytes, config: ImageConfig) -> Picture | Drop:
+    """Makes of the bytes behind an image URL the picture to store, or says why there is none. Pure; never raises.
+
+    The same bytes, configuration and versions of Pillow give the same picture, byte for byte.
+    """
+    if len(data) > config.max_bytes:
+        return _drop(DropReason.TOO_MANY_BYTES, value=len(data), threshold=config.max_bytes)
+    header = read_header(data)
+    if header is None:
+        found = sniff(data)
+        return _drop(DropReason.SVG if found == "svg" else DropReason.NOT_AN_IMAGE, detail=found or "")
+    segments = list(walk(data, header.format))
+    if refused := _refused(header, segments, config):
+        return refused
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what matters of them is checked here
+        try:
+            return _prepared(data, header, segments, config)
+        except UnsupportedPixels as unsupported:
+            return _drop(DropReason.UNSUPPORTED_FORMAT, detail=f"{header.format}: {unsupported}")
+        except DECODER_FAULTS as fault:
+            return _drop(DropReason.BROKEN_IMAGE, detail=f"{header.format}: {type(fault).__name__}: {fault}"[:200])
+
+
+def _drop(reason: DropReason, *, value: float | None = None, threshold: float | None = None, detail: str = "") -> Drop:
+    return Drop(kind="image", reason=reason, value=value, threshold=threshold, detail=detail)
+
+
+def _refused(header: Header, segments: list[Segment], config: ImageConfig) -> Drop | None:
+    """The drop of a picture that its header already rules out."""
+    if header.format not in DECODED:
+        return _drop(DropReason.UNSUPPORTED_FORMAT, detail=header.format)
+    if header.animated:
+        return _drop(DropReason.ANIMATED, detail=header.format)
+    if too_many := _over_pixels((header.width, header.height), config):
+        return too_many
+    scans = sum(part.kind == b"\xda" for part in segments) if header.format == "jpeg" else 0
+    if scans > _MAX_SCANS:
+        return _drop(DropReason.BROKEN_IMAGE, value=scans, threshold=_MAX_SCANS, detail="jpeg: scans")
+    return None
+
+
+def _over_pixels(size: tuple[int, int], config: ImageConfig) -> Drop | None:
+    pixels = size[0] * size[1]
+    if pixels <= config.max_pixels:
+        return None
+    return _drop(DropReason.TOO_MANY_PIXELS, value=pixels, threshold=config.max_pixels)
+
+
+def _prepared(data: bytes, header: Header, segments: list[Segment], config: ImageConfig) -> Picture | Drop:
+    complete = is_complete(data, header.format, segments)
+    clean = stripped(data, header.format, segments) if complete else data
+    opened = DECODED[header.format](io.BytesIO(clean))
+    if too_many := _over_pixels(opened.size, config):  # a decoder may find more than the header's first words promised
+        return too_many
+    if header.format == "avif" and getattr(opened, "n_frames", 1) > 1:
+        return _drop(DropReason.ANIMATED, detail=header.format)
+    profile = colour_profile(data, segments) if segments else opened.info.get("icc_profile", b"")
+    decoded = _decode(opened, header, profile, complete, config)
+    if header.format == "png" and _ends_unset(opened) and not has_all_rows(data, segments):
+        return _drop(DropReason.BROKEN_IMAGE, detail="png: the pixel data end early")
+    stored, changes, size = clean, decoded.changes, decoded.source_size
+    if changes:
+        stored, size = encoded(decoded.image, decoded.written_as, config.jpeg_quality), decoded.image.size
+    elif clean is not data:
+        changes = ("stripped",)
+    small = reduced(decoded.image)
+    return Picture(
+        data=stored,
+        format=decoded.written_as,
+        width=size[0],
+        height=size[1],
+        sha256=hashlib.sha256(stored).hexdigest(),
+        source_format=header.format,
+        source_width=decoded.source_size[0],
+        source_height=decoded.source_size[1],
+        source_sha256=hashlib.sha256(data).hexdigest(),
+        phash=phash(small),
+        colour_spread=colour_spread(small),
+        changes=changes,
+    )
+
+
+def _decode(
+    opened: ImageFile.ImageFile, header: Header, profile: bytes, complete: bool, config: ImageConfig
+) -> _Decoded:
+    """Decodes an opened picture into what is to be stored, and notes each change that its bytes do not have yet."""
+    source_size, source_mode = opened.size, opened.mode
+    orientation = exif_orientation(opened) if header.format == "avif" else header.orientation
+    if header.format == "tiff":
+        orientation = 1  # Pillow turns TIFF by itself
+    size = fitting_size(source_size, config.short_side_px) if config.resize else source_size
+    noted: dict[Change, bool] = {
+        "format": header.format not in _STORED,
+        "framing": header.format in _STORED and not complete,
+        "turned": orientation != 1,
+        "depth": header.bits == 16,
+        "resized": size != source_size,
+    }
+    if isinstance(opened, JpegImageFile):
+        keeps_bytes = not any(noted.values()) and not needs_conversion(profile, source_mode)
+        opened.draft(None, (_MEASURED_PX, _MEASURED_PX) if keeps_bytes else size)
+    opened.load()
+    image = in_8_bits(opened)
+    noted["flattened"] = is_transparent(image)
+    if image.mode == "RGBA":
+        image = on_white(image) if noted["flattened"] else image.convert("RGB")
+    noted["colour"] = needs_conversion(profile, image.mode)
+    if noted["resized"]:
+        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    image = upright(in_srgb(image, profile), orientation)
+    changes = tuple(change for change, is_needed in noted.items() if is_needed)
+    return _Decoded(
+        image=image,
+        source_size=upright_size(source_size, orientation),
+        written_as=_rewritten_as(header, source_mode, size) if changes else _STORED[header.format],
+        changes=changes,
+    )
+
+
+def _rewritten_as(header: Header, mode: str, size: tuple[int, int]) -> StoredFormat:
+    """PNG for what was without loss (PNG, GIF, lossless WebP, palettes and bitmaps), JPEG for all else."""
+    lossless = header.format in ("png", "gif") or header.lossless or mode in ("1", "P")
+    return "png" if lossless or max(size) > _JPEG_MAX_SIDE else "jpeg"
+
+
+def _ends_unset(opened: ImageFile.ImageFile) -> bool:
+    """Whether the last row of a loaded picture is all zero, as rows are that no data came for."""
+    width, height = opened.size
+    return opened.crop((0, height - 1, width, height)).getbbox(alpha_only=False) is None
