@@ -1,12 +1,13 @@
 """What happens to the bytes of one picture: `sniff` and `read_header`, then `prepare`, and later `judge`.
 
-    bytes ──header──▶ Header ──segments, pixels──▶ picture ──measure──▶ Picture ──filters──▶ stays, or a reason
+    bytes ──formats, header──▶ Header ──segments, pixels──▶ picture ──measure──▶ Picture ──filters──▶ stays, or a reason
 
 Pure functions of bytes and values; Pillow and numpy are the only tools. Nothing raises for what is in the bytes.
 """
 
 from pipeline.images.filters import ImageFilterConfig, judge
-from pipeline.images.header import Format, Header, PictureFormat, read_header, sniff
+from pipeline.images.formats import Format, PictureFormat, sniff
+from pipeline.images.header import Header, read_header
 from pipeline.images.picture import Change, ImageConfig, Picture, prepare
 
 __all__ = [

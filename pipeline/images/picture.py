@@ -17,7 +17,8 @@ import msgspec
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from pipeline.images.header import Header, PictureFormat, read_header, sniff
+from pipeline.images.formats import PictureFormat, sniff
+from pipeline.images.header import Header, read_header
 from pipeline.images.measure import colour_spread, phash, reduced
 from pipeline.images.pixels import (
     DECODED,
@@ -130,6 +131,8 @@ def prepare(data: bytes, config: ImageConfig) -> Picture | Drop:
             return _prepared(data, header, segments, config)
         except UnsupportedPixels as unsupported:
             return _drop(DropReason.UNSUPPORTED_FORMAT, detail=f"{header.format}: {unsupported}")
+        except Image.DecompressionBombError:  # GIF's own check of a frame that is larger than its screen
+            return _drop(DropReason.TOO_MANY_PIXELS, threshold=config.max_pixels, detail=header.format)
         except DECODER_FAULTS as fault:
             return _drop(DropReason.BROKEN_IMAGE, detail=f"{header.format}: {type(fault).__name__}: {fault}"[:200])
 
