@@ -20,7 +20,15 @@ MAX_PICTURES = 16  # ours
 
 Attributes = Mapping[str, str | None]
 
-_PICTURE_METAS = ("og:image:secure_url", "og:image", "og:image:url", "twitter:image", "twitter:image:src", "image", "thumbnail")
+_PICTURE_METAS = (
+    "og:image:secure_url",
+    "og:image",
+    "og:image:url",
+    "twitter:image",
+    "twitter:image:src",
+    "image",
+    "thumbnail",
+)
 _DATE_METAS = (
     "article:published_time",
     "og:published_time",
@@ -45,10 +53,10 @@ MAX_DATE_CHARS = 64  # ours
 
 # JSON-LD below these keys is about people, firms and other pages, not about this one.
 _OTHERS = frozenset(
-    ["logo", "author", "publisher", "creator", "provider", "sourceorganization", "editor", "contributor", "brand"]
-    + ["copyrightholder", "sponsor", "reviewer", "comment", "review", "relatedlink", "itemlistelement", "haspart"]
+    "logo author publisher creator provider sourceorganization editor contributor brand copyrightholder sponsor reviewer comment review "
+    "relatedlink itemlistelement haspart".split()
 )
-_OTHER_TYPES = frozenset(["Person", "Organization", "NewsMediaOrganization", "Corporation", "BreadcrumbList", "WebSite"])
+_OTHER_TYPES = frozenset("Person Organization NewsMediaOrganization Corporation BreadcrumbList WebSite".split())
 _KEYS = ("image", "thumbnailUrl", "contentUrl", "datePublished", "license")
 _PAIR = re.compile(
     r'"(?P<key>image|thumbnailUrl|contentUrl|datePublished|license)"\s*:\s*(?:\[\s*)?(?:\{[^{}]*?"url"\s*:\s*)?'
@@ -78,7 +86,9 @@ class _Stated(msgspec.Struct, kw_only=True):
     budget: int = MAX_JSON_LD_VALUES
 
 
-def page_metadata(metas: Sequence[Attributes], links: Iterable[Attributes], json_ld: Iterable[str], base: Base) -> Metadata:
+def page_metadata(
+    metas: Sequence[Attributes], links: Iterable[Attributes], json_ld: Iterable[str], base: Base
+) -> Metadata:
     """Reads the attributes of `meta`, those of `link` and `a`, and the texts of `script type=application/ld+json`.
 
     Of `links` only those matter that have `rel` or a Creative Commons target; the rest may be left out.
@@ -97,13 +107,24 @@ def page_metadata(metas: Sequence[Attributes], links: Iterable[Attributes], json
     picture_links, licence_links = _links(links)
     pictures = [(url, "og:image") for name in _PICTURE_METAS for url in named.get(name, ())]
     pictures += [(url, "json-ld") for url in stated.pictures] + [(url, "og:image") for url in picture_links]
-    dates = [*named.get("article:published_time", ()), *stated.dates, *(d for n in _DATE_METAS for d in named.get(n, ()))]
-    licences = [*licence_links[:1], *stated.licences, *licence_links, *(v for n in _LICENCE_METAS for v in named.get(n, ()))]
+    dates = [
+        *named.get("article:published_time", ()),
+        *stated.dates,
+        *(d for n in _DATE_METAS for d in named.get(n, ())),
+    ]
+    licences = [
+        *licence_links[:1],
+        *stated.licences,
+        *licence_links,
+        *(v for n in _LICENCE_METAS for v in named.get(n, ())),
+    ]
     return Metadata(
         pictures=_pictures(pictures, named, base),
         date=next((date for date in dates if len(date) <= MAX_DATE_CHARS and _YEAR.search(date)), ""),
         licence=next((url for raw in licences if (url := _web_url(raw, base))), ""),
-        robots=list(dict.fromkeys(d.strip().lower() for v in named.get("robots", ()) for d in v.split(",") if d.strip())),
+        robots=list(
+            dict.fromkeys(d.strip().lower() for v in named.get("robots", ()) for d in v.split(",") if d.strip())
+        ),
     )
 
 
@@ -115,7 +136,9 @@ def _pictures(found: Iterable[tuple[str, str]], named: Mapping[str, list[str]], 
     for raw, source in found:
         url = base.join(raw) if raw else None
         if url is not None and url not in pictures and not url.startswith("data:"):
-            pictures[url] = Candidate(url=url, source=source, width=width if source == "og:image" and not pictures else None)
+            pictures[url] = Candidate(
+                url=url, source=source, width=width if source == "og:image" and not pictures else None
+            )
     return list(pictures.values())[:MAX_PICTURES]
 
 
@@ -170,7 +193,9 @@ def _walk(value: object, stated: _Stated, depth: int) -> None:
                 _walk(item, stated, depth + 1)
     elif isinstance(value, dict):
         types = value.get("@type")
-        if not _OTHER_TYPES.isdisjoint(t for t in (types if isinstance(types, list) else [types]) if isinstance(t, str)):
+        if not _OTHER_TYPES.isdisjoint(
+            t for t in (types if isinstance(types, list) else [types]) if isinstance(t, str)
+        ):
             return
         if types == "ImageObject" and "logo" not in str(value.get("@id", "")).lower():
             _take("image", value, stated)

@@ -1,7 +1,8 @@
 """Pictures that are none: blanks that scripts replace, tracking pixels, decoration, and what the page itself says is tiny.
 
-An absolute URL and its element's attributes come in, a drop reason or None goes out. Words are compared with whole words of the path and of
-class and id (`logo` is decoration, `logotherapy` is not), cut at anything that is no letter and at a change to upper case.
+An absolute URL and its element's attributes come in, a drop reason or None goes out. Words are compared with whole words of the path and
+of class and id: `logo` is decoration, `logotherapy` and `silicon` are not. A word counts by where it stands: a directory `icons` tells
+more than `icon` in a long file name, since news name their pictures after headlines (`style-icon-of-the-century-dies.jpg`).
 """
 
 import base64
@@ -19,47 +20,55 @@ PIXEL_SIDE_PX = 2  # ours: a pixel is 1x1, some are declared 2x2 or 1x2
 MIN_DATA_BYTES = (
     1024  # ours: the blurred stand-ins that pages inline are 200 to 900 bytes, pictures of 64x64 and more are longer
 )
+SLUG_WORDS = 5  # ours: names of logos and icons have fewer words, of three letters and more, than headlines
+RATIO_SIDE = 21  # ours: 16x9 and 21x9 are ratios, not px
 
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+# What is no letter separates words; a change to upper case does too.
+_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
 # Words that tell wherever they stand in the file's name.
 _PLACEHOLDER_WORDS = frozenset(
     "placeholder placeholders spacer lazyload lazyloader noimage nophoto nopicture noimg nopic lqip".split()
 )
-# Words that tell when the whole name is of their kind: `loading-icon.gif` and `blank.png`, not `loading-dock.jpg`.
+# Words that tell when the whole name is of their kind: `loading-2.gif` and `blank.png`, not `loading-dock.jpg`.
 _BLANK_WORDS = frozenset(
     "blank empty transparent loading loader lazy spinner dummy missing shim clear trans grey gray none nothing".split()
 )
-_PIXEL_WORDS = frozenset("pixel pixels beacon webbeacon tracker tracking track hitcounter counter webbug".split())
-_PIXEL_HOST = re.compile(
-    r"https?://(?:[^/.]+\.)*?(?:pixel|pixels|px|beacon|tracking|tracker|track|stats|analytics|counter|metrics)\d*\."
+_PIXEL_WORDS = frozenset(
+    "pixel pixels clearpixel beacon webbeacon tracker tracking track hitcounter counter webbug".split()
 )
-# Decoration by any word of the path, but for file names that are sentences (slugs of news: `style-icon-of-the-year-dies.jpg`).
+_PIXEL_HOSTS = frozenset(
+    "pixel pixels px beacon tracking tracker track stats analytics counter metrics banners adserver adform".split()
+)
+# Words of decoration: in any directory, or in a file's name that is no headline.
 _DECORATION_WORDS = frozenset(
-    "logo logos logotype sitelogo headerlogo footerlogo icon icons ico favicon favicons avatar avatars gravatar userpic userpics sprite "
-    "sprites emoji emojis emoticon emoticons smiley smileys smilies captcha addthis addtoany buttons badges arrows bullets glyphs".split()
+    "icon icons ico appicon favicon favicons avatar avatars gravatar userpic userpics sprite sprites emoji emojis emoticon emoticons smiley "
+    "smileys smilies captcha addthis addtoany buttons badges arrows bullets glyphs banners".split()
 )
-_SLUG_WORDS = 5  # ours: more words than in the names of nearly all logos and icons
+_LOGO = re.compile(r"(?:^|[^aioy])logos?(?:typ|type)?$")  # sitelogo, vereinslogo; not catalogo, dialogo, prologo
+# Words of decoration when the whole name is of their kind, or all of it but fillers: `facebook_32.png`, not `facebook-hearing.jpg`.
 _DECORATION_NAMES = _DECORATION_WORDS | frozenset(
     "facebook twitter instagram linkedin pinterest youtube whatsapp telegram reddit tumblr xing flickr rss feed email mail print share "
-    "sharing fb button btn badge bullet arrow chevron hamburger social search menu close play prev next glyph divider separator".split()
+    "sharing fb button btn badge bullet arrow chevron hamburger social search menu close play prev next glyph divider separator banner".split()
 )
-_NAME_FILLER = frozenset(
-    "a the on off small big large mini round square circle white black grey gray blue red dark light color img image images photo picture "
-    "pic thumb thumbnail x px sm lg xs up down left right top default bg".split()
+_FILLER = frozenset(
+    "a the on off small big large mini round square circle white black grey gray blue red dark light color hover img image images photo "
+    "picture pic thumb thumbnail x px sm lg xs up down left right top default bg new".split()
 )
-_DECORATION_CLASSES = _DECORATION_WORDS - {"buttons", "badges", "arrows", "bullets"}
+_DECORATION_CLASSES = _DECORATION_WORDS - frozenset("buttons badges arrows bullets banners".split())
 
 _NAME_SIZE = re.compile(r"(?<![0-9a-zA-Z])(\d{1,4})x(\d{1,4})(?![0-9a-zA-Z])")
 _PX = re.compile(r"\s*(\d{1,6})(?:\.\d*)?\s*(?:px)?\s*", re.IGNORECASE)
 _STYLE_PX = re.compile(r"(?:^|[;\s])(?:max-)?(?:width|height)\s*:\s*(\d{1,6})(?:\.\d*)?px", re.IGNORECASE)
-_DRAWN = re.compile(rb"<(?:path|image|text|circle|ellipse|poly|line|use|foreignObject)\b", re.IGNORECASE)
+_DRAWN = re.compile(rb"<(?:path|image|text|circle|ellipse|poly|line|use|foreignObject)", re.IGNORECASE)
 _BASE64_SPACE = re.compile(rb"[\t\n\f\r ]+")
 
 
 def placeholder_reason(url: str, attributes: Mapping[str, str | None]) -> DropReason | None:
     """Why the picture at an absolute URL is no content, by URL and its element's attributes alone; None where nothing speaks against it.
 
-    Attributes say what the page declares: sides below `MIN_SIDE_PX` are a reason, percentages and `amp-img` ratios are not.
+    Attributes say what the page declares: sides below `MIN_SIDE_PX` are a reason, percentages and ratios are not.
     """
     reason = url_reason(url)
     if reason is not None:
@@ -69,20 +78,20 @@ def placeholder_reason(url: str, attributes: Mapping[str, str | None]) -> DropRe
         return DropReason.TRACKING_PIXEL if side <= PIXEL_SIDE_PX else DropReason.DECLARED_TOO_SMALL
     for name in ("class", "id"):
         value = attributes.get(name)
-        if value and not _DECORATION_CLASSES.isdisjoint(_words(value)):
+        if value and _is_decoration_class(value):
             return DropReason.DECORATION
     return None
 
 
 def declared_side(attributes: Mapping[str, str | None]) -> int | None:
-    """The shorter side in px that width, height or style state; None where they state none, or a ratio (`layout` of an `amp-img`)."""
-    if attributes.get("layout") in ("responsive", "fill", "intrinsic"):
-        return None
-    sides = [side for side in (pixels(attributes.get("width")), pixels(attributes.get("height"))) if side is not None]
+    """The shorter side in px that width, height or style state; None where they state none, or a ratio (16 by 9, `layout` of AMP)."""
+    width, height = pixels(attributes.get("width")), pixels(attributes.get("height"))
+    if width is not None and height is not None and (_is_ratio(width, height) or "layout" in attributes):
+        width = height = None
+    sides = [side for side in (width, height) if side]
     style = attributes.get("style")
     if style and "px" in style:
-        sides += [int(side) for side in _STYLE_PX.findall(style)]
-    sides = [side for side in sides if side > 0]
+        sides += [side for side in map(int, _STYLE_PX.findall(style)) if side]
     return min(sides) if sides else None
 
 
@@ -90,52 +99,71 @@ def pixels(value: str | None) -> int | None:
     """The px that a width or height attribute states; None for percentages and what is no number."""
     if not value:
         return None
+    if value.isdecimal() and value.isascii() and len(value) < 7:
+        return int(value)
     match = _PX.fullmatch(value)
     return int(match[1]) if match else None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def url_reason(url: str) -> DropReason | None:
     """What of `placeholder_reason` the URL alone tells."""
     if url.startswith("data:"):
         return _data_reason(url)
     path = url.partition("?")[0].partition("#")[0]
     start = path.find("/", 8)
-    name = path[path.rfind("/") + 1 :]
-    if name.lower().endswith((".svg", ".svgz")):
+    end = path.rfind("/") + 1
+    name = path[end:] if start > 0 else ""
+    stem, dot, extension = name.rpartition(".")
+    if extension in ("svg", "svgz", "SVG"):
         return DropReason.SVG
-    if _PIXEL_HOST.match(url):
+    if not _PIXEL_HOSTS.isdisjoint(path[8:start].split(".")):
         return DropReason.TRACKING_PIXEL
-    words = _WORD.findall(name.rpartition(".")[0] or name)
-    names = {word.lower() for word in words}
-    told = names - _NAME_FILLER
-    if not _PLACEHOLDER_WORDS.isdisjoint(names) or (told and told <= _BLANK_WORDS):
-        return DropReason.PLACEHOLDER
-    if told and told <= _PIXEL_WORDS:
-        return DropReason.TRACKING_PIXEL
-    if (told and told <= _DECORATION_NAMES) or (len(words) < _SLUG_WORDS and not _DECORATION_WORDS.isdisjoint(names)):
-        return DropReason.DECORATION
-    if not _DECORATION_WORDS.isdisjoint(_words(path[start : -len(name) or None])):
+    words = _words(stem if dot else name)
+    told = [word for word in words if word not in _FILLER]
+    if told:
+        if not _PLACEHOLDER_WORDS.isdisjoint(told) or _BLANK_WORDS.issuperset(told):
+            return DropReason.PLACEHOLDER
+        if _PIXEL_WORDS.issuperset(told):
+            return DropReason.TRACKING_PIXEL
+        if _DECORATION_NAMES.issuperset(told) or ("logo" in name.lower() and any(map(_LOGO.search, words))):
+            return DropReason.DECORATION
+        if not _DECORATION_WORDS.isdisjoint(words) and sum(len(word) > 2 for word in words) < SLUG_WORDS:
+            return DropReason.DECORATION
+    folders = _words(path[start:end])
+    if not _DECORATION_WORDS.isdisjoint(folders) or "logos" in folders or "logo" in folders:
         return DropReason.DECORATION
     return _size_reason(name)
 
 
 def _size_reason(name: str) -> DropReason | None:
-    size = _NAME_SIZE.search(name)
+    size = _NAME_SIZE.search(name) if "x" in name else None
     if size is None:
         return None
     width, height = int(size[1]), int(size[2])
     if width == height == 1:
         # `1x1.gif` is a pixel, `story-1x1.jpg` a square crop
         return DropReason.TRACKING_PIXEL if name.lower().endswith((".gif", ".png")) else None
-    is_ratio = max(width, height) <= 21  # 16x9, 21x9
-    if 0 < min(width, height) < MIN_SIDE_PX and (not is_ratio or width == height):
+    if 0 < min(width, height) < MIN_SIDE_PX and not _is_ratio(width, height):
         return DropReason.DECLARED_TOO_SMALL
     return None
 
 
-def _words(text: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(text)}
+def _is_ratio(width: int, height: int) -> bool:
+    return width != height and 0 < max(width, height) <= RATIO_SIDE and min(width, height) > PIXEL_SIDE_PX
+
+
+@lru_cache(maxsize=4096)
+def _is_decoration_class(value: str) -> bool:
+    words = _words(value)
+    return not _DECORATION_CLASSES.isdisjoint(words) or any(map(_LOGO.search, words))
+
+
+def _words(text: str) -> list[str]:
+    """The words of a path or a class, lower case: cut at all that is no letter, and where lower case turns to upper."""
+    if not text.islower():
+        text = _CAMEL.sub(" ", text).lower()
+    return text.translate(_LETTERS).split()
 
 
 def _data_reason(url: str) -> DropReason | None:
@@ -146,12 +174,12 @@ def _data_reason(url: str) -> DropReason | None:
     if mime == "image/svg+xml":
         return DropReason.SVG if _DRAWN.search(data) else DropReason.PLACEHOLDER
     if data.startswith((b"GIF87a", b"GIF89a")) and len(data) >= 10:
-        sides = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+        side = min(int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little"))
     elif data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
-        sides = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+        side = min(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
     else:
-        return None if len(data) >= MIN_DATA_BYTES else DropReason.PLACEHOLDER
-    return DropReason.PLACEHOLDER if min(sides) < MIN_SIDE_PX or len(data) < MIN_DATA_BYTES // 4 else None
+        side = MIN_SIDE_PX
+    return DropReason.PLACEHOLDER if side < MIN_SIDE_PX or len(data) < MIN_DATA_BYTES else None
 
 
 def decode_data_url(url: str) -> tuple[str, bytes] | None:
@@ -167,12 +195,15 @@ def decode_data_url(url: str) -> tuple[str, bytes] | None:
     head, comma, body = url[5:].partition(",")
     if not comma:
         return None
-    data = unquote_to_bytes(body)
+    try:
+        data = unquote_to_bytes(body)
+    except UnicodeEncodeError:  # a lone surrogate
+        return None
     mime, *parameters = [part.strip().lower() for part in head.split(";")]
     if parameters and parameters[-1] == "base64":
-        data = _BASE64_SPACE.sub(b"", data)
+        data = _BASE64_SPACE.sub(b"", data).rstrip(b"=")
         try:
-            data = base64.b64decode(data.rstrip(b"=") + b"=" * (-len(data.rstrip(b"=")) % 4), validate=True)
+            data = base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)
         except binascii.Error:
             return None
     return (mime if "/" in mime else "text/plain"), data
