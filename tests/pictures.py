@@ -14,7 +14,7 @@ def photo(width: int = 96, height: int = 72, mode: str = "RGB") -> Image.Image:
     y, x = np.mgrid[0:height, 0:width]
     red = 255 * x / width
     green = 255 * y / height
-    blue = 127 + 120 * np.sin(x / 9 + y / 5)
+    blue = 127 + 120 * np.sin(10 * x / width + 14 * y / height)
     image = Image.fromarray(np.stack([red, green, blue], axis=-1).astype(np.uint8))
     image.paste((250, 20, 30), (0, 0, width // 4, height // 5))
     return image.convert(mode)

@@ -164,6 +164,8 @@ def _over_pixels(size: tuple[int, int], config: ImageConfig) -> Drop | None:
 
 def _prepared(data: bytes, header: Header, segments: list[Segment], config: ImageConfig) -> Picture | Drop:
     complete = is_complete(data, header.format, segments)
+    if header.format in ("png", "webp") and not complete:
+        return _drop(DropReason.BROKEN_IMAGE, detail=f"{header.format}: ends before its end")
     clean = stripped(data, header.format, segments) if complete else data
     opened = DECODED[header.format](io.BytesIO(clean))
     if too_many := _over_pixels(opened.size, config):  # a decoder may find more than the header's first words promised
