@@ -9,8 +9,9 @@ export UV_PYTHON_DOWNLOADS := never
 
 # uv of the PATH if it runs, else the one that setup puts into the environment.
 UV = $$(uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
-# pip reads settings that uv does not know (pip.conf), so it is the second try wherever it is there.
-INSTALL = install() { $(UV) pip install --quiet --python $(BIN)/python "$$@" || $(BIN)/python -m pip install "$$@"; }; install
+# pip knows settings that uv does not read (pip.conf, certificates of the system), so it is the second try.
+INSTALL = install() { $(UV) pip install --quiet --python $(BIN)/python "$$@" || { \
+    echo "uv could not; trying pip" >&2; $(BIN)/python -m ensurepip >/dev/null 2>&1; $(BIN)/python -m pip install --quiet "$$@"; }; }; install
 
 .PHONY: help setup demo test test-slow lint format bench lock wheel clean
 

@@ -1,0 +1,1 @@
+"""Shards to gradients. Knows the forms of `schemas`, and neither Beam nor the pipeline."""
