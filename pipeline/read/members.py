@@ -1,4 +1,4 @@
-"""How records are packed in a WARC file: a gzip member each, or plainly one after the other.
+"""How records are packed in a WARC file: a gzip member or a Zstandard frame each, or plainly one after the other.
 
 A packing says whether a record starts where a source stands (the same test for a cut file, for a resync after damage and for the next record, so that
 all slices agree), how to find the next such place, and gives the record's own bytes.
@@ -7,10 +7,17 @@ all slices agree), how to find the next such place, and gives the record's own b
 import re
 import zlib
 
-from pipeline.read.source import CHUNK_BYTES, Damage, Readable, Source
+import zstandard
+
+from pipeline.read.source import CHUNK_BYTES, Damage, Source
 from schemas.drops import DropReason
 
 MAX_HEAD_BYTES = 1 << 20  # ours: real WARC heads are under 10 KB, the longest URLs 2 MB are no pages
+
+_FILLER_BYTES = 64
+_ZSTD_BLOCK_BYTES = 128 << 10  # RFC 8878, 3.1.1.2.4: nothing comes out before a whole block went in
+_MAX_WINDOW_BYTES = 128 << 20  # what the zstd tool takes without being asked
+_MAX_DICTIONARY_BYTES = 16 << 20  # ours: trained dictionaries are about 1 MB
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _VERSION = re.compile(rb"WARC/\d+\.\d+\s*\n")
@@ -43,6 +50,10 @@ class Packing:
         """The bytes of the member at `source`, or `source` itself."""
         raise NotImplementedError
 
+    def skip_filler(self, source: Source) -> bool:
+        """Moves over what is neither a record nor damage; False where there is no such thing."""
+        raise NotImplementedError
+
     def find(self, source: Source) -> bool:
         """Moves to the next record start, at or after where `source` stands; False, and to the end, where there is none."""
         while source.find(self.magic):
@@ -68,32 +79,63 @@ class Plain(Packing):
         """The source itself."""
         return source
 
+    def skip_filler(self, source: Source) -> bool:
+        """Line ends."""
+        tail = source.peek(_FILLER_BYTES)
+        return source.skip(len(tail) - len(tail.lstrip(b"\r\n"))) > 0
+
 
 class Gzip(Packing):
-    """A gzip member for each record (or one for all)."""
+    """A gzip member for each record, or for many, or many for one."""
 
     magic = b"\x1f\x8b\x08"
 
     def starts(self, source: Source) -> bool:
-        """A gzip header whose first bytes inflate to the start of a record."""
-        if source.peek(3) != self.magic:
-            return False
-        try:
-            return zlib.decompressobj(wbits=31).decompress(source.peek(4096), 5) == b"WARC/"
-        except zlib.error:
-            return False
+        """A member whose first bytes inflate to the start of a record."""
+        return self._first(source, len(Plain.magic)) == Plain.magic
 
     def unpacked(self, source: Source) -> Source:
-        """The member's bytes; reading them to the end verifies the CRC and moves `source` to the member's end."""
-        return Source(_GzipMember(source))
+        """The member's bytes; reading them to the end verifies the CRC and moves `source` behind it."""
+        member = _GzipMember(source)
+
+        def extend() -> bool:
+            return source.peek(3) == self.magic and not self.starts(source) and member.extend()
+
+        return Source(member, extend=extend)
+
+    def skip_filler(self, source: Source) -> bool:
+        """A small member of line ends or nothing (some writers close a file, or each record, so)."""
+        first = self._first(source, _FILLER_BYTES)
+        if first is None or first.strip(b"\r\n"):
+            return False
+        inflate = zlib.decompressobj(wbits=31)
+        packed = source.peek(4096)
+        inflate.decompress(packed, _FILLER_BYTES)
+        return inflate.eof and source.skip(len(packed) - len(inflate.unused_data)) > 0
+
+    def _first(self, source: Source, size: int) -> bytes | None:
+        """The first bytes of the member at `source`; None where there is none."""
+        if source.peek(3) != self.magic:
+            return None
+        try:
+            return zlib.decompressobj(wbits=31).decompress(source.peek(512), size)
+        except zlib.error:
+            return None
 
 
 class _GzipMember:
-    """Inflates one member, in chunks that are bounded whatever the ratio."""
+    """Inflates one member, in chunks that are bounded whatever the ratio; `extend` goes on into the next."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._inflate = zlib.decompressobj(wbits=31)
+
+    def extend(self) -> bool:
+        """Goes on into the member behind this one; False where this one is not at its end."""
+        if not self._inflate.eof:
+            return False
+        self._inflate = zlib.decompressobj(wbits=31)
+        return True
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes; none at the member's end."""
@@ -113,13 +155,100 @@ class _GzipMember:
         return b""
 
 
-def packing_of(first: bytes) -> Packing | None:
-    """The packing of a file that begins with `first` (4 bytes or more); None where it is no WARC."""
+class Zstd(Packing):
+    """A Zstandard frame for each record, after an optional dictionary in a skippable frame at the start of the file.
+
+    Source: the IIPC's draft "Use of Zstandard compression for WARC" 1.0.
+    """
+
+    magic = b"\x28\xb5\x2f\xfd"
+
+    def __init__(self, dictionary: bytes = b"") -> None:
+        data = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
+        self._decompressor = zstandard.ZstdDecompressor(dict_data=data, max_window_size=_MAX_WINDOW_BYTES)
+
+    def starts(self, source: Source) -> bool:
+        """A frame whose first bytes are the start of a record."""
+        if source.peek(4) != self.magic:
+            return False
+        size = 1 << 10
+        while True:
+            packed = source.peek(size)
+            try:
+                first = self._decompressor.decompressobj().decompress(packed)
+            except zstandard.ZstdError:
+                return False
+            if first or len(packed) < size or size > _ZSTD_BLOCK_BYTES:
+                return first.startswith(Plain.magic)
+            size <<= 2
+
+    def unpacked(self, source: Source) -> Source:
+        """The frame's bytes; reading them to the end moves `source` behind it."""
+        return Source(_ZstdFrame(source, self._decompressor))
+
+    def skip_filler(self, source: Source) -> bool:
+        """A skippable frame."""
+        head = source.peek(8)
+        if len(head) < 8 or not _is_skippable(head):
+            return False
+        return source.skip(8 + int.from_bytes(head[4:8], "little")) > 0
+
+
+class _ZstdFrame:
+    """Decompresses one frame. Of 1 KB no more than 32 MB can come out, so what is fed is small."""
+
+    def __init__(self, source: Source, decompressor: zstandard.ZstdDecompressor) -> None:
+        self._source = source
+        self._frame = decompressor.decompressobj()
+
+    def read(self, size: int, /) -> bytes:
+        """What the next bytes hold, whatever `size`; none at the frame's end."""
+        while not self._frame.eof:
+            packed = self._source.read(1 << 10)
+            if not packed:
+                raise Damage(DropReason.TRUNCATED, "the file ends inside a zstd frame")
+            try:
+                data = self._frame.decompress(packed)
+            except zstandard.ZstdError as error:
+                raise Damage(DropReason.BAD_RECORD, f"zstd frame: {error}") from None
+            if self._frame.eof:
+                self._source.unread(self._frame.unused_data)
+            if data:
+                return data
+        return b""
+
+
+def packing_of(source: Source) -> Packing | None:
+    """The packing of the file at whose start `source` stands; None where its first bytes are no WARC's.
+
+    Raises:
+        Damage: a dictionary that cannot be read.
+    """
+    first = source.peek(4)
     if first.startswith(Gzip.magic):
         return Gzip()
-    if first.startswith(Plain.magic):
-        return Plain()
-    return None
+    if first == Zstd.magic:
+        return Zstd()
+    if _is_skippable(first):
+        return Zstd(_zstd_dictionary(source))
+    return Plain() if source.peek(5) == Plain.magic else None
 
 
-__all__ = ["Damage", "Gzip", "Packing", "Plain", "Readable", "packing_of", "peek_head"]
+def _is_skippable(first: bytes) -> bool:
+    return len(first) >= 4 and first[1:4] == b"\x2a\x4d\x18" and first[0] & 0xF0 == 0x50
+
+
+def _zstd_dictionary(source: Source) -> bytes:
+    """The dictionary in the first skippable frame, itself compressed or not; none where the frame holds something else."""
+    head = source.peek(8)
+    length = int.from_bytes(head[4:8], "little")
+    if head[0] != 0x5D or length > _MAX_DICTIONARY_BYTES:
+        return b""
+    data = source.peek(8 + length)[8:]
+    try:
+        if data.startswith(Zstd.magic):
+            data = zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_DICTIONARY_BYTES)
+        zstandard.ZstdCompressionDict(data)
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise Damage(DropReason.BAD_RECORD, f"the file's zstd dictionary: {error}") from None
+    return data

@@ -16,8 +16,9 @@ from pipeline.read.members import packing_of
 from pipeline.read.response import Response, parse_response
 from pipeline.read.slices import Slice
 from pipeline.read.sniff import sniff
-from pipeline.read.source import Readable
-from pipeline.read.warc import Gap, WarcRecord, warc_records
+from pipeline.read.source import Readable, Source
+from pipeline.read.warc import Gap, warc_records
+from pipeline.read.warc_record import WarcRecord
 from schemas.document import Provenance
 from schemas.drops import Drop, DropReason
 from schemas.errors import InputError
@@ -80,12 +81,13 @@ def read(slice: Slice, limits: ReadLimits = ReadLimits()) -> Iterator[Record]:
         InputError: the input is not what it was said to be.
     """
 
-    def open_at(offset: int) -> Readable:
-        file = fsspec.open(slice.input.url, "rb").open()
-        file.seek(offset)
-        return file  # type: ignore[no-any-return]
+    file = fsspec.open(slice.input.url, "rb").open()
 
-    packing = packing_of(open_at(0).read(8))
+    def open_at(offset: int) -> Readable:
+        file.seek(offset)
+        return file
+
+    packing = packing_of(Source(open_at(0)))
     if packing is None:
         raise InputError(f"{slice.input.url}: not a WARC")
     keep = limits.max_record_bytes

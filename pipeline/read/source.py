@@ -52,8 +52,9 @@ class Source:
     `position` is the absolute offset of the next byte.
     """
 
-    def __init__(self, file: Readable, position: int = 0) -> None:
+    def __init__(self, file: Readable, position: int = 0, *, extend: Callable[[], bool] | None = None) -> None:
         self.position = position
+        self._extend = extend
         self._file = file
         self._buffer = b""
         self._at = 0
@@ -112,6 +113,10 @@ class Source:
                 return False
             self.skip(len(window) - len(pattern) + 1)
         return False
+
+    def extend(self) -> bool:
+        """At the end: whether there is more, for a reader who misses something, in what stands behind."""
+        return self._extend is not None and self._extend()
 
     def at_end(self) -> bool:
         """Whether no byte is left."""
