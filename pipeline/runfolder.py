@@ -140,9 +140,18 @@ class RunFolder:
     def prune(self, stage: str, parts: list[str]) -> None:
         """Deletes the stage's files and records that are not of these parts."""
         kept = {file.path for part in parts for file in self.commit(stage, part).files}
-        found = (name for prefix in FOLDERS[stage] for name in self.store.files(prefix.rpartition("/")[0]) if name.startswith(prefix))
+        found = [
+            name
+            for prefix in FOLDERS[stage]
+            for name in self.store.files(prefix.rpartition("/")[0])
+            if name.startswith(prefix)
+        ]
+        self.forget(stage, set(parts))
         self.store.remove([name for name in found if name not in kept])
-        stale = self.committed(stage) - set(parts)
+
+    def forget(self, stage: str, parts: set[str]) -> None:
+        """Deletes the records of all other parts, before files that they name are replaced or deleted."""
+        stale = self.committed(stage) - parts
         self.store.remove([f"commits/{stage}/{part}.json" for part in sorted(stale)])
 
 

@@ -8,6 +8,7 @@ holds no blank line, so that a blank line in rendered text always is a border be
 """
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
@@ -108,6 +109,26 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     def media(self) -> list[DraftMedium]:
         """The media in order."""
         return [node for node in self.nodes if type(node) is DraftMedium]
+
+
+_DRAFT_NODES = msgspec.json.Decoder(list[str | DraftMedium])
+
+
+def encode_draft_nodes(nodes: Iterable[Text | DraftMedium]) -> bytes:
+    """A draft's nodes as the JSON that the documents table holds: a string a text node, an object a medium."""
+    return msgspec.json.encode([node.text if type(node) is Text else node for node in nodes])
+
+
+def decode_draft_nodes(data: str | bytes) -> list[Text | DraftMedium]:
+    """What `encode_draft_nodes` was given.
+
+    Raises:
+        SchemaError: the JSON does not have that form.
+    """
+    try:
+        return [Text(node) if isinstance(node, str) else node for node in _DRAFT_NODES.decode(data)]
+    except msgspec.MsgspecError as error:
+        raise SchemaError(f"not the nodes of a draft: {error}") from error
 
 
 class Medium(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True, omit_defaults=True):

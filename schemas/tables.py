@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from schemas.errors import SchemaError
 
 TABLES_VERSION = 1
+ROW_GROUP_ROWS = 1024  # ours: some 20 MB of long pages
 
 _KEY = pa.binary(16)
 
@@ -49,6 +50,7 @@ DOCUMENTS = _schema(
     ("images", pa.int32()),
     ("videos", pa.int32()),
     ("nodes", pa.string()),
+    ("media_keys", pa.binary()),  # of all candidates in order, packed: medium u2, rank u2, media_key
     *_PROVENANCE,
 )
 
@@ -70,8 +72,7 @@ MEDIA_URLS = _schema("media_urls", ("url", pa.string()), ("media_key", _KEY), ("
 
 MEDIA = _schema(
     "media",
-    ("media_key", _KEY),
-    ("url", pa.string()),
+    ("media_key", _KEY),  # the URL stands in media_urls
     ("kind", pa.string()),
     ("status", pa.string()),  # ok, or a drop reason
     ("value", pa.float64()),
@@ -114,12 +115,6 @@ TABLES = {
 }
 
 
-def write_table(file: BinaryIO, schema: pa.Schema, columns: dict[str, list[Any]], row_group_rows: int = 4096) -> None:
-    """Writes columns of equal length as Parquet (zstd); row groups are small enough for one to fit a worker's memory."""
-    table = pa.table(columns, schema=schema)
-    pq.write_table(table, file, compression="zstd", row_group_size=row_group_rows)
-
-
 def check_table(schema: pa.Schema, expected: pa.Schema, name: str) -> None:
     """Makes sure that a file holds the expected table in this version.
 
@@ -147,3 +142,30 @@ def read_table(file: BinaryIO, expected: pa.Schema, name: str, columns: list[str
         raise SchemaError(f"{name} is not a Parquet file: {error}") from error
     check_table(parquet.schema_arrow, expected, name)
     return parquet.read(columns=columns)
+
+
+class TableWriter:
+    """Writes a stage table row by row; holds no more than one row group in memory."""
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+        self._rows: list[dict[str, Any]] = []
+        self.count = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Adds a row; absent columns are null."""
+        self._rows.append(row)
+        self.count += 1
+        if len(self._rows) >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
+
+    def close(self) -> None:
+        """Writes what is left and the file's end."""
+        if self._rows:
+            self._flush()
+        self._writer.close()

@@ -1,0 +1,211 @@
+"""The command line `m3w`. Everything heavy is imported inside the subcommand that needs it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from schemas.errors import M3wError, OutputError
+
+if TYPE_CHECKING:
+    from jobs.job import Job
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 1 data, 2 command, 3 surroundings, 130 interrupted."""
+    try:
+        run_command(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except M3wError as error:
+        return _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        return _fail(f"this command needs {error.name}: pip install 'm3w[pipeline]'", 3)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command goes on where it stopped", INTERRUPTED)
+    return 0
+
+
+def run_command(arguments: list[str]) -> None:
+    """Runs one command; what goes wrong is raised.
+
+    Raises:
+        M3wError: what is at fault, by its class.
+        SystemExit: the command cannot be parsed (2), or asks for help (0).
+    """
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    options = _parser().parse_args(arguments[:cut])
+    options.beam_options = arguments[cut + 1 :]
+    options.run(options)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"m3w: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def script() -> None:
+    """The console script: ends the process at once, so that threads of an engine cannot hold up the end after an error."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="m3w",
+        description="Web crawls to interleaved image-text training data.",
+        epilog="Everything after -- goes to Beam. Exit codes: 0 done, 1 the data is at fault, 2 the command is, 3 the surroundings are.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    crawl = _add(commands, "crawl", _crawl, "crawls to shards: extract, select, fetch, shard; resumes what is unfinished")
+    extract = _add(commands, "extract", _extract, "crawls to documents")
+    for command in (crawl, extract):
+        command.add_argument("inputs", nargs="+", metavar="INPUT", help="WARC, WACZ, Parquet of url and html, folder, glob or URL of these; @FILE lists them")
+        command.add_argument("--root", default="", metavar="URL", help="where relative paths of an @FILE are")
+        command.add_argument("--limit", type=_positive, metavar="N", help="the first N pages only")
+        command.add_argument("--sample", type=float, metavar="SHARE", help="a share of the pages only, such as 0.01")
+    select = _add(commands, "select", _select, "which documents stay, and which media they name")
+    fetch = _add(commands, "fetch", _fetch, "the media's bytes, from the crawl itself")
+    shard = _add(commands, "shard", _shard, "documents and media to webdataset tars")
+    for command in (crawl, extract, select, fetch, shard):
+        _add_job_options(command)
+    inspect = _add(commands, "inspect", _inspect, "a document, from a shard, a run, a WARC or an HTML file")
+    inspect.add_argument("path", metavar="PATH", help="a tar, a run's folder, a WARC, an HTML file")
+    inspect.add_argument("--key", help="the sample with this key (or its first digits)")
+    inspect.add_argument("--url", help="the page with this URL; of an HTML file its own URL, to which others are relative")
+    inspect.add_argument("--number", "-n", type=_positive, default=1, metavar="N", help="how many documents (default 1)")
+    inspect.add_argument("--dropped", action="store_true", help="what went, and why")
+    inspect.add_argument("--json", action="store_true", help="for machines, a document a line")
+    stats = _add(commands, "stats", _stats, "a run in numbers")
+    stats.add_argument("dir", metavar="DIR")
+    stats.add_argument("--json", action="store_true", help="the manifest")
+    demo = _add(commands, "demo", _demo, "the whole way on pages that come with m3w")
+    demo.add_argument("--out", default="m3w-demo", metavar="DIR", help="default: m3w-demo")
+    demo.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores")
+    schema = _add(commands, "schema", _schema, "writes the JSON Schemas of all forms")
+    schema.add_argument("dir", metavar="DIR")
+    return parser
+
+
+def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_job_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", required=True, metavar="DIR", help="the run's folder, on disk or in a store")
+    command.add_argument("--config", default="m3w", metavar="FILE", help="a TOML file, or a preset: m3w (default), obelics")
+    command.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
+    command.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def _crawl(options: argparse.Namespace) -> None:
+    from jobs import crawl
+    from pipeline.read.inputs import find_inputs
+
+    inputs = find_inputs(options.inputs, root=options.root)
+    _run_job(options, lambda job: crawl.run(job, inputs, options.limit), new=True)
+    _print_summary(options.out)
+
+
+def _extract(options: argparse.Namespace) -> None:
+    from jobs import extract
+    from pipeline.read.inputs import find_inputs
+
+    inputs = find_inputs(options.inputs, root=options.root)
+    _run_job(options, lambda job: extract.run(job, inputs, options.limit), new=True)
+
+
+def _select(options: argparse.Namespace) -> None:
+    from jobs import selection
+
+    _run_job(options, selection.run)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from jobs import fetch
+
+    _run_job(options, fetch.run)
+
+
+def _shard(options: argparse.Namespace) -> None:
+    from jobs import shard
+
+    _run_job(options, shard.run)
+    _print_summary(options.out)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from jobs import show
+
+    show.run(options)
+
+
+def _stats(options: argparse.Namespace) -> None:
+    from jobs import stats
+
+    stats.run(options.dir, options.json)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from jobs import demo
+
+    demo.run(options.out, options.workers)
+
+
+def _schema(options: argparse.Namespace) -> None:
+    from schemas.publish import publish
+
+    publish(options.dir)
+
+
+def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: bool = False) -> None:
+    """Checks the command, takes the output folder (which may be `new`), and runs."""
+    from jobs.engine import Engine
+    from jobs.job import Job
+    from jobs.presets import read_config
+    from jobs.progress import Terminal
+    from pipeline.config import dump_config
+    from pipeline.runfolder import RunFolder
+    from pipeline.store import Lock
+
+    settings = list(options.set)
+    if getattr(options, "sample", None) is not None:
+        settings.append(f"extract.sample={options.sample}")
+    config = read_config(options.config, settings)
+    if "://" not in options.out:
+        options.out = os.path.abspath(options.out)
+    folder = RunFolder(options.out)
+    if not new and not folder.is_run():
+        raise OutputError(f"{options.out} is no output folder of m3w; run m3w extract or m3w crawl first")
+    progress = Terminal()
+    with Lock(folder.store):
+        folder.claim()
+        job = Job(folder, config, Engine(options.workers, options.beam_options), progress)
+        folder.store.write("config.toml", dump_config(config).encode())
+        run(job)
+
+
+def _print_summary(out: str) -> None:
+    from rich.console import Console
+
+    from jobs.stats import load_manifest
+    from jobs.summary import print_summary
+    from pipeline.runfolder import RunFolder
+
+    print_summary(load_manifest(RunFolder(out)), Console())
+

@@ -1,0 +1,61 @@
+"""m3w extract: crawls to documents."""
+
+import msgspec
+
+from jobs.job import INPUTS, Job, part_name
+from pipeline.read.inputs import Input
+from pipeline.read.slices import slices
+from pipeline.runfolder import digest
+from pipeline.stages.extract import RULES_VERSION, STAGE, ExtractTask, extract_slice
+from pipeline.transforms import Spread
+
+
+def run(job: Job, inputs: list[Input], limit: int | None = None) -> None:
+    """Extracts all slices of the inputs that have no part yet; with `limit`, slice after slice until there are so many pages."""
+    tasks = _tasks(job, inputs, limit)
+    identity = digest(STAGE, sorted(tasks))
+    if job.is_done(STAGE, identity):
+        return
+    job.folder.store.write(INPUTS, msgspec.json.encode(inputs))
+    if limit is None:
+        parts = list(tasks)
+        committed = job.folder.committed(STAGE)
+        todo = [task for part, task in tasks.items() if part not in committed]
+        if todo:
+            job.run(STAGE, parts, lambda pipeline: pipeline | Spread(_largest_first(todo), extract_slice, job.engine.processes))
+    else:
+        parts = _first_pages(job, list(tasks.values()), limit)
+    job.folder.finish(STAGE, identity, parts)
+
+
+def _tasks(job: Job, inputs: list[Input], limit: int | None) -> dict[str, ExtractTask]:
+    """A task for each slice, by the name of its part."""
+    config = job.config
+    tasks: dict[str, ExtractTask] = {}
+    for one in inputs:
+        for piece in slices(one, slice_bytes=config.extract.slice_bytes):
+            where = (one.name, one.size, one.identity, piece.member, piece.start, piece.end)
+            part = part_name(one.name, digest(STAGE, RULES_VERSION, config.extract, config.filters, limit, where))
+            tasks[part] = ExtractTask(
+                run_url=job.url, part=part, slice=piece, config=config.extract, filters=config.filters, page_limit=limit
+            )
+    return tasks
+
+
+def _largest_first(tasks: list[ExtractTask]) -> list[ExtractTask]:
+    """So that no worker starts the longest task last."""
+    return sorted(tasks, key=lambda task: (-(task.slice.end or task.slice.input.size) + task.slice.start, task.part))
+
+
+def _first_pages(job: Job, tasks: list[ExtractTask], limit: int) -> list[str]:
+    """Extracts one slice after the other until there are `limit` pages; returns the parts."""
+    parts: list[str] = []
+    for task in tasks:
+        left = msgspec.structs.replace(task, page_limit=limit)
+        if left.part not in job.folder.committed(STAGE):
+            job.run(STAGE, [left.part], lambda pipeline, left=left: pipeline | Spread([left], extract_slice, job.engine.processes))
+        parts.append(left.part)
+        limit -= job.folder.commit(STAGE, left.part).counts.get("pages.in", 0)
+        if limit <= 0:
+            break
+    return parts

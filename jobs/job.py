@@ -1,0 +1,65 @@
+"""A job: a run's folder, its configuration and an engine; and the one way in which every stage is run."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from jobs.engine import Engine
+from jobs.progress import Progress
+from pipeline.config import Config
+from pipeline.read.inputs import Input
+from pipeline.runfolder import RunFolder, StageRecord
+from schemas.errors import OutputError
+
+INPUTS = "inputs.json"
+
+
+class Job:
+    """What the stages of one command share."""
+
+    def __init__(self, folder: RunFolder, config: Config, engine: Engine, progress: Progress) -> None:
+        self.folder, self.config, self.engine, self.progress = folder, config, engine, progress
+
+    @property
+    def url(self) -> str:
+        """The folder's URL."""
+        return self.folder.store.url
+
+    def is_done(self, stage: str, identity: str) -> bool:
+        """Whether the stage has been finished with all that it depends on as it is now; says so if it has."""
+        record = self.folder.stage(stage)
+        done = record is not None and record.identity == identity
+        if done:
+            self.progress.say(f"{stage}: nothing to do")
+        return done
+
+    def needs(self, stage: str, by: str) -> StageRecord:
+        """The record of a stage that another one builds on.
+
+        Raises:
+            OutputError: it is not finished.
+        """
+        record = self.folder.stage(stage)
+        if record is None:
+            raise OutputError(f"{self.url}: {by} needs a finished {stage}; run m3w {stage} or m3w crawl first")
+        return record
+
+    def run(self, stage: str, parts: Iterable[str], build: Callable[[Any], Any]) -> None:
+        """Runs a pipeline that writes these parts, with progress."""
+        with self.progress.watch(self.folder, stage, set(parts)):
+            self.engine.run(build)
+
+    def inputs(self) -> list[Input]:
+        """The inputs that extract read."""
+        return msgspec.json.decode(self.folder.store.read(INPUTS), type=list[Input])
+
+    def total(self, stage: str, count: str) -> int:
+        """The sum of a count over a finished stage's parts."""
+        return sum(commit.counts.get(count, 0) for commit in self.folder.commits(stage))
+
+
+def part_name(name: str, identity: str) -> str:
+    """A part's name: readable, safe in any store, and made unique by its identity."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[-80:].lstrip('.')}-{identity[:16]}"

@@ -1,0 +1,124 @@
+"""Progress: what a running stage has done, read from its commit records.
+
+Records are the only thing that workers on any engine share with us, and they are exact: what is shown is what a rerun would find.
+"""
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+from pipeline.runfolder import RunFolder
+from schemas.errors import M3wError
+
+POLL_S = 0.5
+LINE_EVERY_S = 10.0  # where there is no terminal: a line now and then
+
+
+class Progress(Protocol):
+    """How a job tells what it does."""
+
+    def say(self, line: str) -> None:
+        """A line of news."""
+
+    def watch(self, folder: RunFolder, stage: str, parts: set[str]) -> "Watching":
+        """Shows a stage's progress while the block runs; `parts` are all that it will have (none: not known before)."""
+
+
+class Watching(Protocol):
+    """The block of `watch`."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    @contextmanager
+    def watch(self, folder: RunFolder, stage: str, parts: set[str]) -> Iterator[None]:
+        """Nothing."""
+        yield
+
+
+class Terminal:
+    """One line on standard error that is rewritten, or, where that is no terminal, a new one now and then."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+
+    def say(self, line: str) -> None:
+        """A line on standard error."""
+        print(line, file=sys.stderr)
+
+    @contextmanager
+    def watch(self, folder: RunFolder, stage: str, parts: set[str]) -> Iterator[None]:
+        """Polls the stage's records until the block ends."""
+        done = threading.Event()
+        watcher = _Watcher(folder, stage, parts)
+        thread = threading.Thread(target=self._poll, args=(watcher, done), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+        self._show(watcher, last=True)
+
+    def _poll(self, watcher: "_Watcher", done: threading.Event) -> None:
+        shown = time.monotonic()
+        while not done.wait(POLL_S):
+            if self._live or time.monotonic() - shown >= LINE_EVERY_S:
+                with suppress(M3wError):  # a record that cannot be read now is read at the next turn
+                    self._show(watcher)
+                shown = time.monotonic()
+
+    def _show(self, watcher: "_Watcher", last: bool = False) -> None:
+        line = watcher.line()
+        if self._live:
+            print(f"\r\x1b[2K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr)
+
+
+class _Watcher:
+    """The counts of a stage's parts as they are committed."""
+
+    def __init__(self, folder: RunFolder, stage: str, parts: set[str]) -> None:
+        self._folder, self._stage, self._parts = folder, stage, parts
+        self._before = folder.committed(stage)
+        self._counts: Counter[str] = Counter()
+        self._seen: set[str] = set()
+        self._start = time.monotonic()
+
+    def line(self) -> str:
+        new = self._folder.committed(self._stage) - self._before - self._seen
+        for part in sorted(new & self._parts if self._parts else new):
+            self._counts.update(self._folder.commit(self._stage, part).counts)
+            self._seen.add(part)
+        seconds = time.monotonic() - self._start
+        of = f"/{len(self._parts - self._before)}" if self._parts else ""
+        return f"{self._stage}: {len(self._seen)}{of} parts, {self._things(seconds)}, {seconds:.0f} s"
+
+    def _things(self, seconds: float) -> str:
+        """What the stage counts: how many, how fast, how many kept and dropped."""
+        counts = self._counts
+        if self._stage == "extract":
+            done, noun = counts["pages.in"], "pages"
+        elif self._stage == "fetch":
+            done, noun = sum(number for name, number in counts.items() if name.startswith("media.")), "media"
+        else:
+            done, noun = counts["documents"] + counts["samples"] + _dropped(counts), "documents"
+        kept = counts["media.ok"] if self._stage == "fetch" else counts["documents"] + counts["samples"]
+        return f"{done:,} {noun} ({done / max(seconds, 1e-9):,.0f}/s), {kept:,} kept, {done - kept:,} dropped"
+
+
+def _dropped(counts: Counter[str]) -> int:
+    return sum(number for name, number in counts.items() if name.startswith("pages.dropped."))

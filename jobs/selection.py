@@ -1,0 +1,31 @@
+"""m3w select: which documents stay, and which media URLs they name."""
+
+from jobs.job import Job
+from pipeline.runfolder import digest
+from pipeline.stages.packed import bucket_count
+from pipeline.stages.selection import DOCUMENT_KEY, OWNED, RULES_VERSION, STAGE, SelectTask
+from pipeline.transforms import Select
+
+
+def run(job: Job) -> None:
+    """Selects among all extracted documents."""
+    extract = job.needs("extract", STAGE)
+    identity = digest(STAGE, RULES_VERSION, job.config.select, extract.identity)
+    if job.is_done(STAGE, identity):
+        return
+    tasks = select_tasks(job, identity)
+    if tasks:
+        job.run(STAGE, [task.output for task in tasks], lambda pipeline: pipeline | Select(tasks, job.engine.processes))
+    job.folder.finish(STAGE, identity, [task.output for task in tasks])
+
+
+def select_tasks(job: Job, identity: str) -> list[SelectTask]:
+    """A task for each documents part, numbered in the order of their names."""
+    key_bytes = job.total("extract", "documents") * DOCUMENT_KEY.itemsize
+    candidate_bytes = job.total("extract", "candidates") * OWNED.itemsize
+    buckets = bucket_count(max(key_bytes, candidate_bytes))
+    parts = job.needs("extract", STAGE).parts
+    return [
+        SelectTask(run_url=job.url, part=part, number=number, identity=identity, buckets=buckets, config=job.config.select)
+        for number, part in enumerate(parts)
+    ]

@@ -1,0 +1,79 @@
+"""m3w shard: selected documents and media to webdataset tars, manifest and data set card."""
+
+import msgspec
+
+from jobs.job import Job
+from jobs.selection import select_tasks
+from pipeline.card import data_set_card
+from pipeline.report import CARD, MANIFEST, make_manifest
+from pipeline.runfolder import digest
+from pipeline.stages.assemble import MEDIUM, RULES_VERSION, AssembleTask, CandidateTask, MediaTask
+from pipeline.stages.packed import bucket_count
+from pipeline.stages.selection import OWNED
+from pipeline.stages.shard import STAGE, ShardTask, shard_count, write_one_shard
+from pipeline.transforms import Assemble, Spread
+from schemas.manifest import encode_manifest
+
+
+def run(job: Job) -> None:
+    """Writes the shards anew if anything that they depend on has changed."""
+    select, fetch = job.needs("select", STAGE), job.needs("fetch", STAGE)
+    config = job.config
+    assembled = digest("assemble", RULES_VERSION, config.image_filters, config.shard.seed, select.identity, fetch.identity)
+    identity = digest(STAGE, assembled, config.shard)
+    if job.is_done(STAGE, identity) and job.folder.store.exists(MANIFEST):
+        return
+    tasks = _assemble_tasks(job, select.parts, fetch.parts, assembled)
+    parts = [task.output for task in tasks]
+    committed = job.folder.committed(STAGE)
+    if not committed.issuperset(parts):
+        media = _media_tasks(job, fetch.parts, tasks[0].candidates.select.buckets)
+        job.run(STAGE, parts, lambda pipeline: pipeline | Assemble(tasks, media, job.engine.processes))
+    _write_shards(job, identity, parts)
+
+
+def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
+    """From here on shards are replaced in place, so the manifest goes first and comes back last."""
+    counts = [job.folder.commit(STAGE, part).counts for part in parts]
+    documents = sum(count.get("documents", 0) for count in counts)
+    total = sum(count.get("sample_bytes", 0) for count in counts)
+    number = shard_count(total, job.config.shard.target_bytes) if documents else 0
+    shards = [ShardTask(run_url=job.url, number=n, count=number, identity=identity, parts=parts) for n in range(number)]
+    job.folder.reopen(STAGE)
+    job.folder.store.remove([MANIFEST, CARD])
+    outputs = [shard.output for shard in shards]
+    job.folder.forget(STAGE, {*parts, *outputs})
+    committed = job.folder.committed(STAGE)
+    todo = [shard for shard in shards if shard.output not in committed]
+    if todo:
+        job.run(STAGE, outputs, lambda pipeline: pipeline | Spread(todo, write_one_shard, job.engine.processes))
+    job.folder.finish(STAGE, identity, [*parts, *outputs])
+    manifest = make_manifest(job.folder, job.inputs(), job.config)
+    job.folder.store.write(CARD, data_set_card(manifest).encode())
+    job.folder.store.write(MANIFEST, encode_manifest(manifest))
+
+
+def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], identity: str) -> list[AssembleTask]:
+    extract_parts = {job.folder.commit("select", part).detail: part for part in select_parts}
+    matched = job.total("extract", "candidates") * OWNED.itemsize + job.total("fetch", "media.ok") * MEDIUM.itemsize
+    buckets = bucket_count(matched)
+    return [
+        AssembleTask(
+            candidates=CandidateTask(
+                select=msgspec.structs.replace(task, buckets=buckets),
+                selected_part=extract_parts[task.part],
+            ),
+            output=f"{task.part}-{identity[:12]}",
+            matches=b"",
+            media_parts=media_parts,
+            seed=job.config.shard.seed,
+        )
+        for task in select_tasks(job, "")
+    ]
+
+
+def _media_tasks(job: Job, media_parts: list[str], buckets: int) -> list[MediaTask]:
+    return [
+        MediaTask(run_url=job.url, part=part, number=number, buckets=buckets, filters=job.config.image_filters)
+        for number, part in enumerate(media_parts)
+    ]

@@ -1,0 +1,124 @@
+"""The configuration: one tree of small structs, each defined beside the code that reads it.
+
+In TOML a section is a struct (`[filters.gopher_quality]`), on the command line `--set shard.seed=1`. An unknown key is an error that
+names the nearest known one. `jobs/configs/` holds the presets; what they leave out has the default that stands in the struct.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+
+from pipeline.filters import FilterConfig
+from pipeline.images import ImageConfig, ImageFilterConfig
+from pipeline.read.records import ReadLimits
+from schemas.errors import ConfigError
+
+
+class ExtractConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Reading the crawl.
+
+    `slice_bytes` is how much of a big input one worker takes at a time; `sample` the share of pages, chosen by the hash of their URL.
+    """
+
+    slice_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 64 << 20  # ours: a minute of work, so that progress shows
+    sample: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    read: ReadLimits = ReadLimits()
+
+
+class SelectConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which documents stay. `banned_url_words` are matched as whole words of the page's URL, case folded."""
+
+    banned_url_words: list[str] = []
+
+
+class ShardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the shards look like: the seed of their order, and the size that a tar should have, in bytes."""
+
+    seed: int = 0
+    target_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 256 << 20  # ours: some 1,000 documents; webdataset's advice is 100 MB to 1 GB
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that decides what a run puts out."""
+
+    extract: ExtractConfig = ExtractConfig()
+    filters: FilterConfig = FilterConfig()
+    select: SelectConfig = SelectConfig()
+    images: ImageConfig = ImageConfig()
+    image_filters: ImageFilterConfig = ImageFilterConfig()
+    shard: ShardConfig = ShardConfig()
+
+
+def load_config(toml: str, name: str, settings: Iterable[str] = ()) -> Config:
+    """The configuration of a TOML text (`name` is for messages), with `a.b=value` settings laid over it.
+
+    Raises:
+        ConfigError: no TOML, an unknown key, a value of the wrong type or out of range.
+    """
+    try:
+        tree = tomllib.loads(toml)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    _check_keys(tree, Config, "", name)
+    for setting in settings:
+        _set(tree, setting)
+    try:
+        return msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def _set(tree: dict[str, Any], setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise ConfigError(f"--set takes key=value, got {setting!r}")
+    names = key.strip().split(".")
+    nested: dict[str, Any] = {names[-1]: _value(value.strip())}
+    for name in reversed(names[:-1]):
+        nested = {name: nested}
+    _check_keys(nested, Config, "", "--set")
+    for name in names[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[names[-1]] = _value(value.strip())
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or, where it is none, the text itself, so that a string needs no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _check_keys(tree: dict[str, Any], kind: type[Any], prefix: str, name: str) -> None:
+    hints = get_type_hints(kind)
+    for key, value in tree.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.5)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(hints)}"
+            raise ConfigError(f"unknown key {prefix}{key} in {name}; {hint}")
+        nested = hints[key]
+        if isinstance(nested, type) and issubclass(nested, msgspec.Struct):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{prefix}{key} in {name} is a section, not a value")
+            _check_keys(value, nested, f"{prefix}{key}.", name)
+
+
+def dump_config(config: Config) -> str:
+    """The whole configuration as TOML, defaults included: what a run writes beside its output."""
+    lines: list[str] = []
+    _dump(msgspec.to_builtins(config), [], lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _dump(tree: dict[str, Any], path: list[str], lines: list[str]) -> None:
+    sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    values = {key: value for key, value in tree.items() if key not in sections}
+    if path and values:
+        lines.extend(["", f"[{'.'.join(path)}]"])
+    lines.extend(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items())
+    for key, value in sections.items():
+        _dump(value, [*path, key], lines)

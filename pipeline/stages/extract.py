@@ -1,0 +1,274 @@
+"""extract: one slice of the crawl to one set of parts (documents, media index, drops).
+
+Per page: decode and draft, detect the language, filter. Per image or video record: a row of the media index. Every page, paragraph and medium that is
+not in `documents` is a row in `drops`, and is counted. Pictures inside a page's own text (`data:` URLs) and media without random access are copied
+into `media-copies/`, so that the fetch stage finds all bytes by (name, offset, length).
+"""
+
+import hashlib
+from typing import BinaryIO
+
+import msgspec
+
+from pipeline.config import ExtractConfig
+from pipeline.extract.candidates import decode_data_url
+from pipeline.extract.page import draft
+from pipeline.filters import FilterConfig, Filtered, filter_draft
+from pipeline.isolate import Note
+from pipeline.read.records import MediaRecord, OtherRecord, Page, Redirect, read
+from pipeline.read.slices import Slice
+from pipeline.runfolder import PartWriter, RunFolder
+from pipeline.urls import media_key, page_key
+from schemas.document import Candidate, Draft, DraftMedium, Provenance, Text, encode_draft_nodes
+from schemas.drops import Drop, DropReason
+from schemas.shard import sample_key
+from schemas.tables import DOCUMENTS, DROPS, MEDIA_INDEX, TableWriter
+
+STAGE = "extract"
+RULES_VERSION = 1  # raised when the same page and configuration give another document
+
+
+class ExtractTask(msgspec.Struct, frozen=True, kw_only=True):
+    """One slice to be extracted into one part of a run."""
+
+    run_url: str
+    part: str
+    slice: Slice
+    config: ExtractConfig
+    filters: FilterConfig
+    page_limit: int | None = None
+
+
+def extract_slice(task: ExtractTask, note: Note, skip: frozenset[int]) -> dict[str, int]:
+    """Writes the part of one slice and returns its counts; records whose ordinal is in `skip` become drops."""
+    with RunFolder(task.run_url).part(STAGE, task.part) as part:
+        writer = _SliceWriter(task, part)
+        for ordinal, record in enumerate(read(task.slice, task.config.read)):
+            if task.page_limit is not None and writer.pages >= task.page_limit:
+                break
+            if ordinal in skip:
+                writer.killer(record)
+                continue
+            note(ordinal)
+            writer.add(record)
+        writer.close()
+        return dict(part.counts)
+
+
+def key16(normalised_url: str) -> bytes:
+    """The 16-byte key of a normalised URL: the bytes of its sample key."""
+    return bytes.fromhex(sample_key(normalised_url))
+
+
+class _SliceWriter:
+    """The tables of one slice in the making."""
+
+    def __init__(self, task: ExtractTask, part: PartWriter) -> None:
+        self._task, self._part, self._counts = task, part, part.counts
+        self._documents = TableWriter(part.file(f"documents/{task.part}.parquet"), DOCUMENTS)
+        self._media_index = TableWriter(part.file(f"media-index/{task.part}.parquet"), MEDIA_INDEX)
+        self._drops = TableWriter(part.file(f"drops/{STAGE}-{task.part}.parquet"), DROPS)
+        self._copies_name = f"media-copies/{task.part}.bin"
+        self._copies: BinaryIO | None = None
+        self._copied: dict[str, str] = {}
+        self.pages = 0
+
+    def close(self) -> None:
+        for table in (self._documents, self._media_index, self._drops):
+            table.close()
+
+    def add(self, record: Page | MediaRecord | Redirect | OtherRecord | Drop) -> None:
+        match record:
+            case Page():
+                self._page(record)
+            case MediaRecord():
+                self._medium(record)
+            case Redirect():
+                self._redirect(record)
+            case OtherRecord():
+                self._counts[f"records.{record.what}"] += 1
+            case Drop():
+                self._unread(record)
+
+    def killer(self, record: Page | MediaRecord | Redirect | OtherRecord | Drop) -> None:
+        """A record that ended its worker twice."""
+        if isinstance(record, Page):
+            self._counts["records.page"] += 1
+            self._drop_page(Drop(kind="page", reason=DropReason.WORKER_KILLED, url=record.url), record.provenance)
+
+    def _unread(self, drop: Drop) -> None:
+        self._counts["records.unread"] += 1
+        self._drop_page(drop, None)
+
+    def _page(self, page: Page) -> None:
+        url_key = page_key(page.url)
+        key = sample_key(url_key)
+        if int(key[:12], 16) >= self._task.config.sample * (1 << 48):
+            self._counts["records.not_sampled"] += 1
+            return
+        self._counts["records.page"] += 1
+        try:
+            page_draft = draft(page.html, page.url, charset=page.charset)
+        except Exception as error:  # one page's fault must not cost its neighbours; tests show these rows
+            page_draft = Drop(kind="page", reason=DropReason.EXTRACTOR_FAULT, url=page.url, detail=f"{type(error).__name__}: {error}"[:200])
+        if isinstance(page_draft, Drop):
+            self._drop_page(page_draft, page.provenance)
+            return
+        self._enter(page_draft)
+        self._drop_all(page_draft.dropped, page.url, page.provenance)
+        filtered = filter_draft(page_draft, self._task.filters)
+        if isinstance(filtered, Filtered) and not filtered.draft.media:
+            self._drop_all(filtered.drops, page.url, page.provenance)
+            self._fall(filtered.draft, Drop(kind="page", reason=DropReason.NO_IMAGE, url=page.url), page.provenance)
+        elif isinstance(filtered, Drop):
+            self._fall(page_draft, filtered, page.provenance)
+        else:
+            self._drop_all(filtered.drops, page.url, page.provenance)
+            self._document(page, url_key, key, filtered)
+
+    def _enter(self, page_draft: Draft) -> None:
+        for node in page_draft.nodes:
+            self._counts[f"{_plural(node)}.in"] += 1
+        for drop in page_draft.dropped:
+            self._counts[f"{drop.kind}s.in"] += 1
+
+    def _document(self, page: Page, url_key: str, key: str, filtered: Filtered) -> None:
+        nodes = [self._copy_data_urls(node) if isinstance(node, DraftMedium) else node for node in filtered.draft.nodes]
+        texts = [node.text for node in nodes if isinstance(node, Text)]
+        media = [node for node in nodes if isinstance(node, DraftMedium)]
+        text = "\n\n".join(texts)
+        self.pages += 1
+        self._counts["pages.in"] += 1
+        self._counts["documents"] += 1
+        self._counts["candidates"] += sum(len(medium.candidates) for medium in media)
+        self._documents.add(
+            {
+                "key": key,
+                "url": page.url,
+                "url_key": bytes.fromhex(key),
+                "date": page.date,
+                "title": filtered.draft.title,
+                "language": filtered.language,
+                "language_score": filtered.language_score,
+                "licence": filtered.draft.licence,
+                "robots": [*page.robots, *filtered.draft.robots],
+                "not_judged": list(filtered.not_judged),
+                "text_key": key16(" ".join(text.split())),
+                "words": len(text.split()),
+                "paragraphs": len(texts),
+                "images": sum(medium.kind == "image" for medium in media),
+                "videos": sum(medium.kind == "video" for medium in media),
+                "nodes": encode_draft_nodes(nodes).decode(),
+                "media_keys": b"".join(
+                    index.to_bytes(2, "little") + rank.to_bytes(2, "little") + key16(media_key(candidate.url))
+                    for index, medium in enumerate(media)
+                    for rank, candidate in enumerate(medium.candidates)
+                ),
+                **_provenance(page.provenance),
+            }
+        )
+
+    def _copy_data_urls(self, medium: DraftMedium) -> DraftMedium:
+        """The medium with short names in place of the `data:` URLs, whose bytes go into the copies."""
+        if not any(candidate.url.startswith("data:") for candidate in medium.candidates):
+            return medium
+        candidates = [self._copy_data_url(c) if c.url.startswith("data:") else c for c in medium.candidates]
+        return msgspec.structs.replace(medium, candidates=candidates)
+
+    def _copy_data_url(self, candidate: Candidate) -> Candidate:
+        if candidate.url not in self._copied:
+            decoded = decode_data_url(candidate.url)
+            mime, data = decoded or ("", b"")
+            name = f"data:{mime};sha256,{hashlib.sha256(data or candidate.url.encode()).hexdigest()}"
+            self._copied[candidate.url] = name
+            if data:
+                self._index(name, "image", mime, "", hashlib.sha256(data).hexdigest(), self._copy(data))
+        return msgspec.structs.replace(candidate, url=self._copied[candidate.url])
+
+    def _medium(self, record: MediaRecord) -> None:
+        self._counts[f"records.{record.kind}"] += 1
+        if record.copy is not None:
+            reference = self._copy(record.copy)
+        else:
+            reference = {
+                "ref_name": record.reference.source,
+                "ref_offset": record.reference.offset,
+                "ref_length": record.reference.length,
+                "copied": False,
+            }
+        self._index(record.url, record.kind, record.mime, record.date, record.digest, reference)
+
+    def _copy(self, data: bytes) -> dict[str, object]:
+        if self._copies is None:
+            self._copies = self._part.file(self._copies_name)
+        offset = self._copies.tell()
+        self._copies.write(data)
+        return {"ref_name": self._copies_name, "ref_offset": offset, "ref_length": len(data), "copied": True}
+
+    def _index(self, url: str, kind: str, mime: str, date: str, digest: str, reference: dict[str, object]) -> None:
+        self._counts["media_index"] += 1
+        row = {"url": url, "media_key": key16(media_key(url)), "kind": kind, "mime": mime, "date": date, "digest": digest}
+        self._media_index.add(row | reference)
+
+    def _redirect(self, record: Redirect) -> None:
+        self._counts["records.redirect"] += 1
+        row = {"url": record.url, "media_key": key16(media_key(record.url)), "kind": "redirect", "date": record.date}
+        self._media_index.add(row | {"target_key": key16(media_key(record.target))})
+
+    def _drop_page(self, drop: Drop, provenance: Provenance | None) -> None:
+        self.pages += 1
+        self._counts["pages.in"] += 1
+        self._drop(drop, drop.url, provenance)
+
+    def _fall(self, page_draft: Draft, drop: Drop, provenance: Provenance) -> None:
+        """Drops a page with all that stands in its draft."""
+        self._drop_page(drop, provenance)
+        self._drop_all(fallen(page_draft.nodes, drop), drop.url or page_draft.url, provenance)
+
+    def _drop_all(self, drops: list[Drop], url: str, provenance: Provenance) -> None:
+        for drop in drops:
+            self._drop(drop, url, provenance)
+
+    def _drop(self, drop: Drop, url: str, provenance: Provenance | None) -> None:
+        self._counts[f"{drop.kind}s.dropped.{drop.reason}"] += 1
+        self._drops.add(drop_row(STAGE, drop, url, provenance))
+
+
+def fallen(nodes: list[Text | DraftMedium], page: Drop) -> list[Drop]:
+    """The drops of what falls with its page."""
+    detail = f"page: {page.reason}"
+    return [
+        Drop(kind="paragraph", reason=DropReason.WITH_PAGE, detail=detail)
+        if isinstance(node, Text)
+        else Drop(kind=node.kind, reason=DropReason.WITH_PAGE, medium_url=node.candidates[0].url[:2000], detail=detail)
+        for node in nodes
+    ]
+
+
+def drop_row(stage: str, drop: Drop, url: str, provenance: Provenance | None) -> dict[str, object]:
+    """A row of the drops table."""
+    return {
+        "stage": stage,
+        "kind": drop.kind,
+        "reason": drop.reason.value,
+        "url": drop.url or url,
+        "medium_url": drop.medium_url[:2000],
+        "value": drop.value,
+        "threshold": drop.threshold,
+        "detail": drop.detail,
+        "source": provenance.source if provenance else None,
+        "offset": provenance.offset if provenance else None,
+    }
+
+
+def _provenance(provenance: Provenance) -> dict[str, object]:
+    return {
+        "source": provenance.source,
+        "offset": provenance.offset,
+        "length": provenance.length,
+        "digest": provenance.digest,
+    }
+
+
+def _plural(node: Text | DraftMedium) -> str:
+    return "paragraphs" if isinstance(node, Text) else f"{node.kind}s"

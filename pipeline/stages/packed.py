@@ -1,0 +1,69 @@
+"""Packed records: how keys go through a shuffle.
+
+A shuffle of the in-process runner lives in memory, a Python object a record. So a worker packs its records into one numpy array, splits it by bucket and
+sends one byte string a bucket; who receives a bucket joins arrays. Memory is the records' own bytes, a hot key is a longer run in one
+array, and nothing depends on the order in which the strings arrive: every join sorts by a total order.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Records: TypeAlias = NDArray[np.void]
+BUCKET_BYTES = 32 << 20  # ours: what one join holds in memory, a few times over
+
+# A 16-byte key as two numbers: numpy sorts them, and byte strings would lose their trailing zeros.
+KEY = [("hi", "<u8"), ("lo", "<u8")]
+
+
+def key_numbers(keys: Iterable[bytes]) -> NDArray[np.uint64]:
+    """16-byte keys as an array of shape (n, 2)."""
+    return np.frombuffer(b"".join(keys), dtype=">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def key_bytes(hi: int, lo: int) -> bytes:
+    """The 16 bytes of a key."""
+    return int(hi).to_bytes(8, "big") + int(lo).to_bytes(8, "big")
+
+
+def split(records: Records, buckets: int) -> Iterator[tuple[int, bytes]]:
+    """(bucket, packed records) by the key's first number; the order inside a bucket is kept."""
+    bucket = (records["hi"] % np.uint64(buckets)).astype(np.int64)
+    order = np.argsort(bucket, kind="stable")
+    borders = np.flatnonzero(np.diff(bucket[order])) + 1
+    for run in np.split(order, borders):
+        if len(run):
+            yield int(bucket[run[0]]), records[run].tobytes()
+
+
+def by_part(records: Records) -> Iterator[tuple[int, bytes]]:
+    """(part, packed records) by the `part` field."""
+    order = np.argsort(records["part"], kind="stable")
+    borders = np.flatnonzero(np.diff(records["part"][order])) + 1
+    for run in np.split(order, borders):
+        if len(run):
+            yield int(records["part"][run[0]]), records[run].tobytes()
+
+
+def join(blobs: Iterable[bytes], dtype: np.dtype[np.void]) -> Records:
+    """All records of a group as one array; equal inputs give equal arrays only after a sort by a total order."""
+    return np.frombuffer(b"".join(blobs), dtype=dtype)
+
+
+def first_of_runs(sorted_records: Records, fields: tuple[str, ...]) -> NDArray[np.int64]:
+    """For each record the index of the first one of its run of equal `fields`."""
+    n = len(sorted_records)
+    starts = np.ones(n, dtype=bool)
+    if n > 1:
+        same = np.ones(n - 1, dtype=bool)
+        for field in fields:
+            same &= sorted_records[field][1:] == sorted_records[field][:-1]
+        starts[1:] = ~same
+    return np.maximum.accumulate(np.where(starts, np.arange(n), 0))
+
+
+def bucket_count(total_bytes: int) -> int:
+    """How many buckets so many bytes of records need."""
+    return max(1, -(-total_bytes // BUCKET_BYTES))

@@ -1,0 +1,258 @@
+"""select: which documents stay, and which media URLs they name.
+
+    document_keys    a documents part  ->  (bucket of the URL, keys)          banned URLs fall here
+    latest_by_url    a bucket          ->  (bucket of the text, survivors), verdicts
+    first_by_text    a bucket          ->  survivors, verdicts
+    media_keys       a part's kept rows -> (bucket of the media URL, keys)
+    first_owners     a bucket          ->  each media URL once, with the part that is to write it
+    write_selected   a part            ->  selected, media-urls, drops
+
+Only keys are shuffled (`packed`). Of several captures of a URL the latest stays; URLs are judged first, so that a page captured twice is not its own
+duplicate. Of pages with the same text the one with most media stays, then the latest. Both orders end with a hash of where the capture
+stands in the crawl, so they are total and made of the documents alone.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from pipeline.config import SelectConfig
+from pipeline.isolate import Note
+from pipeline.runfolder import RunFolder
+from pipeline.stages.extract import drop_row, fallen
+from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_bytes, key_numbers, split
+from schemas.document import DraftMedium, Provenance, decode_draft_nodes
+from schemas.drops import Drop, DropReason
+from schemas.tables import DOCUMENTS, DROPS, MEDIA_URLS, SELECTED, TableWriter, read_table
+
+STAGE = "select"
+RULES_VERSION = 1
+
+DOCUMENT_KEY = np.dtype(
+    [*KEY, ("text_hi", "<u8"), ("text_lo", "<u8"), ("date", "<i8"), ("media", "<u4"), ("tie", "<u8"), ("part", "<u4"), ("row", "<u4")]
+)
+# A document that goes: the reason's place in VERDICTS, and the key and date of the document that stays in its stead.
+VERDICTS = (DropReason.DUPLICATE_URL, DropReason.DUPLICATE_TEXT)
+VERDICT = np.dtype([("part", "<u4"), ("row", "<u4"), ("reason", "<u1"), ("better_hi", "<u8"), ("better_lo", "<u8"), ("better_date", "<i8")])
+KEPT = np.dtype([("part", "<u4"), ("row", "<u4")])
+OWNED = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2")])
+PACKED_CANDIDATE = np.dtype([("medium", "<u2"), ("rank", "<u2"), ("hi", ">u8"), ("lo", ">u8")])  # documents.media_keys
+
+Bucketed = list[tuple[int, bytes]]
+
+
+class SelectTask(msgspec.Struct, frozen=True, kw_only=True):
+    """What the workers of this stage need besides keys. `number` is the part's place in the sorted list of documents parts."""
+
+    run_url: str
+    part: str
+    number: int
+    identity: str
+    buckets: int
+    config: SelectConfig
+
+    @property
+    def output(self) -> str:
+        """The name of the part that comes of it."""
+        return f"{self.part}-{self.identity[:12]}"
+
+
+def banned_word(url: str, words: list[str]) -> str | None:
+    """The first banned word that stands in a URL as a whole word (parted by anything but letters and digits), case folded."""
+    found = set(re.findall(r"[^\W_]+", url.casefold()))
+    return next((word for word in words if word.casefold() in found), None)
+
+
+def document_keys(task: SelectTask, note: Note, skip: frozenset[int]) -> Bucketed:
+    """The keys of a part's documents, by bucket of their URL."""
+    table = _documents(task, ["url", "url_key", "text_key", "words", "date", "images", "videos", "source", "offset"])
+    records = np.zeros(table.num_rows, dtype=DOCUMENT_KEY)
+    url_keys, text_keys = key_numbers(table["url_key"].to_pylist()), key_numbers(table["text_key"].to_pylist())
+    # A page without text is not a copy of another one without text: its URL stands in for it.
+    text_keys = np.where((table["words"].to_numpy() == 0)[:, None], url_keys, text_keys)
+    records["hi"], records["lo"] = url_keys.T
+    records["text_hi"], records["text_lo"] = text_keys.T
+    records["date"] = [_seconds(date) for date in table["date"].to_pylist()]
+    records["media"] = table["images"].to_numpy() + table["videos"].to_numpy()
+    records["tie"] = [_tie(source, offset) for source, offset in zip(table["source"].to_pylist(), table["offset"].to_pylist(), strict=True)]
+    records["part"], records["row"] = task.number, np.arange(len(records))
+    allowed = np.array([banned_word(url, task.config.banned_url_words) is None for url in table["url"].to_pylist()], dtype=bool)
+    return list(split(records[allowed], task.buckets))
+
+
+def latest_by_url(blobs: Iterable[bytes]) -> tuple[Records, Records]:
+    """(survivors, verdicts) of one bucket: of each URL the latest capture survives."""
+    records = join(blobs, DOCUMENT_KEY)
+    order = np.lexsort((records["tie"], -records["date"], records["lo"], records["hi"]))
+    return _first_stays(records[order], ("hi", "lo"), VERDICTS.index(DropReason.DUPLICATE_URL))
+
+
+def rekey_by_text(survivors: Records) -> Records:
+    """The records with text and URL keys exchanged, so that they are split and joined by their text."""
+    swapped = survivors.copy()
+    for a, b in (("hi", "text_hi"), ("lo", "text_lo")):
+        swapped[a], swapped[b] = survivors[b], survivors[a]
+    return swapped
+
+
+def first_by_text(blobs: Iterable[bytes]) -> tuple[Records, Records]:
+    """(survivors, verdicts) of one bucket of re-keyed records: of each text the document with most media survives, then the latest."""
+    records = join(blobs, DOCUMENT_KEY)
+    media = records["media"].astype(np.int64)
+    order = np.lexsort((records["tie"], records["text_lo"], records["text_hi"], -records["date"], -media, records["lo"], records["hi"]))
+    survivors, verdicts = _first_stays(records[order], ("hi", "lo"), VERDICTS.index(DropReason.DUPLICATE_TEXT), better=("text_hi", "text_lo"))
+    return survivors, verdicts
+
+
+def _first_stays(
+    records: Records, fields: tuple[str, str], reason: int, better: tuple[str, str] = ("hi", "lo")
+) -> tuple[Records, Records]:
+    first = first_of_runs(records, fields)
+    stays = first == np.arange(len(records))
+    verdicts = np.zeros(int((~stays).sum()), dtype=VERDICT)
+    winners = records[first[~stays]]
+    verdicts["part"], verdicts["row"] = records["part"][~stays], records["row"][~stays]
+    verdicts["reason"] = reason
+    verdicts["better_hi"], verdicts["better_lo"], verdicts["better_date"] = winners[better[0]], winners[better[1]], winners["date"]
+    return records[stays], verdicts
+
+
+def kept(survivors: Records) -> Records:
+    """Where the survivors stand."""
+    rows = np.zeros(len(survivors), dtype=KEPT)
+    rows["part"], rows["row"] = survivors["part"], survivors["row"]
+    return rows
+
+
+class MediaKeysTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A part with its kept rows."""
+
+    select: SelectTask
+    kept: bytes
+
+
+def media_keys(task: MediaKeysTask, note: Note, skip: frozenset[int]) -> Bucketed:
+    """The keys of all candidates that a part's kept documents name, by bucket."""
+    rows = np.sort(join([task.kept], KEPT)["row"])
+    return list(split(candidate_records(task.select, rows), task.select.buckets))
+
+
+def candidate_records(task: SelectTask, rows: Records) -> Records:
+    """A record for each candidate of the documents in these rows of a part."""
+    packed = _documents(task, ["media_keys"])["media_keys"].take(pa.array(rows)).to_pylist()
+    candidates = np.frombuffer(b"".join(packed), dtype=PACKED_CANDIDATE)
+    records = np.zeros(len(candidates), dtype=OWNED)
+    for field in ("hi", "lo", "medium", "rank"):
+        records[field] = candidates[field]
+    records["part"] = task.number
+    records["row"] = np.repeat(rows, [len(one) // PACKED_CANDIDATE.itemsize for one in packed])
+    return records
+
+
+def first_owners(blobs: Iterable[bytes]) -> Records:
+    """Each media URL of one bucket once, owned by the first document that names it."""
+    records = join(blobs, OWNED)
+    records = records[np.lexsort((records["rank"], records["medium"], records["row"], records["part"], records["lo"], records["hi"]))]
+    return records[first_of_runs(records, ("hi", "lo")) == np.arange(len(records))]
+
+
+class WriteTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A part with all that was decided about it: kept rows, verdicts, owned media URLs (packed)."""
+
+    select: SelectTask
+    kept: bytes
+    verdicts: bytes
+    owned: bytes
+
+
+def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[str, int]:
+    """Writes the verdict part of one documents part; returns its counts."""
+    select = task.select
+    table = _documents(select, None)
+    kept_rows = np.sort(join([task.kept], KEPT)["row"])
+    verdicts = {int(verdict["row"]): verdict for verdict in join([task.verdicts], VERDICT)}
+    name = select.output
+    with RunFolder(select.run_url).part(STAGE, name) as part:
+        part.detail = select.part
+        selected = TableWriter(part.file(f"selected/{name}.parquet"), SELECTED)
+        drops = TableWriter(part.file(f"drops/{STAGE}-{name}.parquet"), DROPS)
+        urls = TableWriter(part.file(f"media-urls/{name}.parquet"), MEDIA_URLS)
+        is_kept = set(kept_rows.tolist())
+        for row, document in enumerate(table.select(["key", "url", "nodes", "source", "offset", "length", "digest"]).to_pylist()):
+            if row in is_kept:
+                selected.add({"row": row, "key": document["key"]})
+                part.counts["documents"] += 1
+                continue
+            for drop in _document_drops(document, verdicts.get(row), select.config):
+                part.counts[f"{drop.kind}s.dropped.{drop.reason}"] += 1
+                drops.add(drop_row(STAGE, drop, document["url"], _provenance(document)))
+        for row in _media_url_rows(table, join([task.owned], OWNED)):
+            urls.add(row)
+        part.counts["media_urls"] = urls.count
+        for writer in (selected, drops, urls):
+            writer.close()
+        return dict(part.counts)
+
+
+def _document_drops(document: dict[str, object], verdict: Records | None, config: SelectConfig) -> list[Drop]:
+    nodes = decode_draft_nodes(str(document["nodes"]))
+    url = str(document["url"])
+    if verdict is None:
+        page = Drop(kind="page", reason=DropReason.BANNED_URL, url=url, detail=banned_word(url, config.banned_url_words) or "")
+    else:
+        better = key_bytes(verdict["better_hi"], verdict["better_lo"]).hex()
+        date = datetime.fromtimestamp(int(verdict["better_date"]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        page = Drop(kind="page", reason=VERDICTS[verdict["reason"]], url=url, detail=f"kept: {better} of {date}")
+    return [page, *fallen(nodes, page)]
+
+
+def _media_url_rows(table: pa.Table, owned: Records) -> list[dict[str, object]]:
+    owned = owned[np.lexsort((owned["rank"], owned["medium"], owned["row"]))]
+    rows: list[dict[str, object]] = []
+    media: list[DraftMedium] = []
+    decoded_row = -1
+    for record in owned:
+        row = int(record["row"])
+        if row != decoded_row:
+            nodes = decode_draft_nodes(table["nodes"][row].as_py())
+            media, decoded_row = [node for node in nodes if isinstance(node, DraftMedium)], row
+        medium = media[record["medium"]]
+        url = medium.candidates[record["rank"]].url
+        key = key_bytes(record["hi"], record["lo"])
+        rows.append({"url": url, "media_key": key, "kind": medium.kind, "page_url": table["url"][row].as_py()})
+    return rows
+
+
+def _documents(task: SelectTask, columns: list[str] | None) -> pa.Table:
+    name = f"documents/{task.part}.parquet"
+    with RunFolder(task.run_url).store.open(name) as file:
+        return read_table(file, DOCUMENTS, name, columns)
+
+
+def _provenance(document: dict[str, object]) -> Provenance:
+    return msgspec.convert({field: document[field] for field in ("source", "offset", "length", "digest")}, Provenance)
+
+
+def _seconds(date: str) -> int:
+    """Seconds since 1970 of an ISO date; 0 for none, so that an undated capture is the oldest."""
+    try:
+        moment = datetime.fromisoformat(date)
+    except ValueError:
+        return 0
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _tie(source: str, offset: int) -> int:
+    """Where a capture stands in the crawl, as a number that decides where all else is equal."""
+    return hash_number(f"{source}\0{offset}")
+
+
+def hash_number(text: str) -> int:
+    """The first 8 bytes of a text's SHA-256 as a number."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+

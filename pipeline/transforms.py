@@ -1,0 +1,243 @@
+"""The wiring: which stage function runs on what, as Beam transforms. The only Beam in the library.
+
+Work on a unit (a slice, a part, a stretch of a file, a shard) happens in a child process of the worker (`pipeline.isolate`); the engine spreads
+units and groups packed keys (`pipeline.stages.packed`). No transform writes through a sink of a runner: a unit's function commits its own part.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+
+
+from pipeline.isolate import Workers
+from pipeline.runfolder import RunFolder
+from pipeline.stages import assemble, fetch, selection
+from pipeline.stages.packed import by_part, split
+from schemas.errors import M3wError
+
+_workers: dict[int, Workers] = {}
+
+
+class InChild(beam.DoFn):  # type: ignore[misc]
+    """Runs `work(task, note, skip)` for each task in one of at most `processes` child processes of this worker."""
+
+    def __init__(self, work: Callable[..., Any], processes: int, flat: bool = False) -> None:
+        self._work, self._processes, self._flat = work, processes, flat
+
+    def process(self, task: Any) -> Iterator[Any]:
+        """One task; its result, or, if `flat`, each item of it."""
+        workers = _workers.setdefault(self._processes, Workers(self._processes))
+        try:
+            result = workers.run(self._work, task)
+        except M3wError as error:  # a runner keeps the text of an error, not its class
+            raise RuntimeError(f"[m3w {type(error).__name__}] {error} [/m3w]") from error
+        if self._flat:
+            yield from result
+        else:
+            yield result
+
+
+def close_children() -> None:
+    """Ends the idle child processes of this process."""
+    for workers in _workers.values():
+        workers.close()
+
+
+class Spread(beam.PTransform):  # type: ignore[misc]
+    """Runs a stage function on a list of tasks. In: the pipeline. Out: the results (their items, if `flat`)."""
+
+    def __init__(self, tasks: list[Any], work: Callable[..., Any], processes: int, flat: bool = False) -> None:
+        super().__init__()
+        self._tasks, self._work, self._processes, self._flat = tasks, work, processes, flat
+
+    def expand(self, pipeline: Any) -> Any:
+        """Reshuffle keeps the engine from fusing all tasks into the one step that created them."""
+        return (
+            pipeline
+            | "Create" >> beam.Create(self._tasks, reshuffle=False)
+            | "Reshuffle" >> beam.Reshuffle()
+            | "Run" >> beam.ParDo(InChild(self._work, self._processes, self._flat)).with_output_types(Any)
+        )
+
+
+class Select(beam.PTransform):  # type: ignore[misc]
+    """URL dedup, text dedup, media URLs each once, one verdict part for each documents part.
+
+    In: the pipeline. Out: the counts of each part written. `tasks[i].number` is `i`.
+    """
+
+    def __init__(self, tasks: list[selection.SelectTask], processes: int) -> None:
+        super().__init__()
+        self._tasks, self._processes = tasks, processes
+
+    def expand(self, pipeline: Any) -> Any:
+        """Comments give the element type after each step."""
+        buckets, in_child = self._tasks[0].buckets, self._processes
+        by_url = (
+            pipeline
+            | "Keys" >> Spread(self._tasks, selection.document_keys, in_child, flat=True)  # (bucket, DOCUMENT_KEY)
+            | "GroupByUrl" >> beam.GroupByKey()
+            | "LatestByUrl" >> beam.ParDo(_LatestByUrl(buckets)).with_outputs("verdicts", main="survivors")
+        )
+        by_text = (
+            by_url.survivors  # (bucket, DOCUMENT_KEY re-keyed by text)
+            | "GroupByText" >> beam.GroupByKey()
+            | "FirstByText" >> beam.ParDo(_FirstByText()).with_outputs("verdicts", main="kept")
+        )
+        owned = (
+            by_text.kept  # (part, KEPT)
+            | "GroupKept" >> beam.GroupByKey()
+            | "MediaKeysTask" >> beam.MapTuple(_media_keys_task, tasks=self._tasks)
+            | "MediaKeys" >> beam.ParDo(InChild(selection.media_keys, in_child, flat=True)).with_output_types(tuple[int, bytes])
+            | "GroupByMediaUrl" >> beam.GroupByKey()
+            | "FirstOwners" >> beam.FlatMapTuple(lambda _, blobs: by_part(selection.first_owners(blobs)))  # (part, OWNED)
+        )
+        verdicts = (by_url.verdicts, by_text.verdicts) | beam.Flatten()  # (part, VERDICT)
+        every = pipeline | "EveryPart" >> beam.Create([(task.number, b"") for task in self._tasks], reshuffle=False)
+        return (
+            {"kept": by_text.kept, "verdicts": verdicts, "owned": owned, "every": every}
+            | "GroupByPart" >> beam.CoGroupByKey()
+            | "WriteTask" >> beam.MapTuple(_write_task, tasks=self._tasks)
+            | "Write" >> beam.ParDo(InChild(selection.write_selected, in_child)).with_output_types(Any)
+        )
+
+
+class _LatestByUrl(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, buckets: int) -> None:
+        self._buckets = buckets
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        survivors, verdicts = selection.latest_by_url(element[1])
+        yield from split(selection.rekey_by_text(survivors), self._buckets)
+        for part, blob in by_part(verdicts):
+            yield beam.pvalue.TaggedOutput("verdicts", (part, blob))
+
+
+class _FirstByText(beam.DoFn):  # type: ignore[misc]
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        survivors, verdicts = selection.first_by_text(element[1])
+        yield from by_part(selection.kept(survivors))
+        for part, blob in by_part(verdicts):
+            yield beam.pvalue.TaggedOutput("verdicts", (part, blob))
+
+
+def _media_keys_task(part: int, kept: Iterable[bytes], tasks: list[selection.SelectTask]) -> selection.MediaKeysTask:
+    return selection.MediaKeysTask(select=tasks[part], kept=b"".join(kept))
+
+
+def _write_task(part: int, groups: dict[str, Iterable[bytes]], tasks: list[selection.SelectTask]) -> selection.WriteTask:
+    packed = {name: b"".join(groups[name]) for name in ("kept", "verdicts", "owned")}
+    return selection.WriteTask(select=tasks[part], **packed)
+
+
+class FetchFromCrawl(beam.PTransform):  # type: ignore[misc]
+    """Media URLs to media parts, with bytes that the crawl holds; redirects are followed `redirects` times.
+
+    In: the pipeline. Out: one sorted list of the names of all parts.
+    """
+
+    def __init__(
+        self,
+        wanted: list[fetch.LookupTask],
+        index: list[fetch.LookupTask],
+        chunk: fetch.ChunkTask,
+        files: list[tuple[str, str, bool]],
+        redirects: int,
+        processes: int,
+    ) -> None:
+        super().__init__()
+        self._wanted, self._index, self._chunk, self._files = wanted, index, chunk, files
+        self._redirects, self._processes = redirects, processes
+
+    def expand(self, pipeline: Any) -> Any:
+        """One round a redirect; a round joins what is still looked for with the whole index."""
+        wanted = pipeline | "Wanted" >> Spread(self._wanted, fetch.wanted_keys, self._processes, flat=True)  # (bucket, WANTED)
+        index = pipeline | "Index" >> Spread(self._index, fetch.index_keys, self._processes, flat=True)  # (bucket, INDEXED)
+        found = []
+        for number in range(self._redirects + 1):
+            looked_up = (
+                {"wanted": wanted, "index": index}
+                | f"GroupByUrl{number}" >> beam.CoGroupByKey()
+                | f"LookUp{number}" >> beam.ParDo(_LookUp(self._wanted[0].buckets)).with_outputs("again", main="found")
+            )
+            found.append(looked_up.found)
+            wanted = looked_up.again
+        return (
+            found  # ((file, stretch), FOUND)
+            | "Flatten" >> beam.Flatten()
+            | "GroupByStretch" >> beam.GroupByKey()
+            | "ChunkTask" >> beam.MapTuple(_chunk_task, chunk=self._chunk, files=self._files)
+            | "FetchChunk" >> beam.ParDo(InChild(fetch.fetch_chunk, self._processes)).with_output_types(str)
+            | "Names" >> beam.combiners.ToList()
+            | "Sort" >> beam.Map(sorted)
+        )
+
+
+class _LookUp(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, buckets: int) -> None:
+        self._buckets = buckets
+
+    def process(self, element: tuple[int, dict[str, Iterable[bytes]]]) -> Iterator[Any]:
+        found, again = fetch.look_up(element[1]["wanted"], element[1]["index"])
+        yield from fetch.chunks(found)
+        for bucket, blob in split(again, self._buckets):
+            yield beam.pvalue.TaggedOutput("again", (bucket, blob))
+
+
+def _chunk_task(
+    stretch: tuple[int, int], blobs: Iterable[bytes], chunk: fetch.ChunkTask, files: list[tuple[str, str, bool]]
+) -> fetch.ChunkTask:
+    name, url, copied = files[stretch[0]]
+    return msgspec.structs.replace(chunk, file_name=name, file_url=url, copied=copied, references=b"".join(blobs))
+
+
+class Assemble(beam.PTransform):  # type: ignore[misc]
+    """Selected documents and media to finished documents. In: the pipeline. Out: None a part.
+
+    `tasks[i].candidates.select.number` is `i`; its `matches` are filled in here.
+    """
+
+    def __init__(self, tasks: list[assemble.AssembleTask], media: list[assemble.MediaTask], processes: int) -> None:
+        super().__init__()
+        self._tasks, self._media, self._processes = tasks, media, processes
+
+    def expand(self, pipeline: Any) -> Any:
+        """Comments give the element type after each step."""
+        candidates = [task.candidates for task in self._tasks]
+        every = pipeline | "EveryPart" >> beam.Create([(number, b"") for number in range(len(candidates))], reshuffle=False)
+        matches = (
+            {
+                "candidates": pipeline | "Candidates" >> Spread(candidates, assemble.candidate_keys, self._processes, flat=True),
+                "media": pipeline | "Media" >> Spread(self._media, assemble.media_records, self._processes, flat=True),
+            }  # (bucket, OWNED) and (bucket, MEDIUM)
+            | "GroupByUrl" >> beam.CoGroupByKey()
+            | "Match" >> beam.FlatMapTuple(lambda _, groups: assemble.match(groups["candidates"], groups["media"]))  # (part, MATCH)
+        )
+        return (
+            {"matches": matches, "every": every}
+            | "GroupByPart" >> beam.CoGroupByKey()
+            | "AssembleTask" >> beam.MapTuple(_assemble_task, tasks=self._tasks)
+            | "Run" >> beam.ParDo(InChild(assemble.assemble, self._processes)).with_output_types(Any)
+        )
+
+
+def _assemble_task(part: int, groups: dict[str, Iterable[bytes]], tasks: list[assemble.AssembleTask]) -> assemble.AssembleTask:
+    return msgspec.structs.replace(tasks[part], matches=b"".join(groups["matches"]))
+
+
+class WriteNames(beam.PTransform):  # type: ignore[misc]
+    """Writes each incoming list of names as JSON to one file of a run: how a list comes back to who submitted the job."""
+
+    def __init__(self, run_url: str, path: str) -> None:
+        super().__init__()
+        self._run_url, self._path = run_url, path
+
+    def expand(self, names: Any) -> Any:
+        """In: one list of strings. Out: nothing of use."""
+        return names | beam.Map(_write_names, run_url=self._run_url, path=self._path)
+
+
+def _write_names(names: list[str], run_url: str, path: str) -> None:
+    RunFolder(run_url).store.write(path, msgspec.json.encode(names))
