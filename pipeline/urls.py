@@ -136,7 +136,9 @@ def media_key(url: str) -> str:
         return url
     if parsed.protocol not in ("https:", "http:"):
         return url
-    host = parsed.hostname.removesuffix(".").removeprefix("www.")
+    host = parsed.hostname.removesuffix(".") or "."
+    if host.startswith("www.") and host.count(".") > 1:
+        host = host[4:]
     port = f":{parsed.port}" if parsed.port else ""
     search = parsed.search
     rest = parsed.pathname + (search if len(search) > 1 else "")

@@ -18,7 +18,7 @@ import msgspec
 from pipeline.extract.attribute_names import PLAIN_NAMES, name_kind, source_rank
 from pipeline.extract.placeholders import MIN_SIDE_PX, pixels, url_reason
 from pipeline.extract.srcset import parse_srcset
-from pipeline.urls import Base
+from pipeline.urls import MAX_URL_CHARS, Base
 from schemas.document import Candidate
 
 MAX_ATTRIBUTES = 64  # ours: of one element; real ones have up to about 30
@@ -41,12 +41,13 @@ _PICTURE_FILE = re.compile(_FILE + r"(?![a-z0-9.])", re.IGNORECASE)
 _PICTURE_END = re.compile(_FILE + "$", re.IGNORECASE)
 _VIDEO_FILE = re.compile(r"\.(?:mp4|m4v|webm|mov|ogv)(?=$|[?#])", re.IGNORECASE)
 _OTHER_FILE = re.compile(r"\.(?:js|css|html?|php|aspx?|json|xml|mp4|webm|mp3|pdf|woff2?)$", re.IGNORECASE)
-_CSS_URL = re.compile(r"""url\(\s*(?:"([^"]*)"|'([^']*)'|([^)"']*))\s*\)""", re.IGNORECASE)
+# Each of these reads a text once, whatever is in it: no part of a match can be tried again from a later start.
+_CSS_URL = re.compile(r"""url\(([^()"']*|\s*"[^"]*"\s*|\s*'[^']*'\s*)\)""", re.IGNORECASE)
 _QUOTED_URL = re.compile(r"""["']((?:https?:)?(?:\\?/)[^"'\s]+)["']""")
 _DESCRIPTOR = re.compile(r"\s\d+(?:\.\d+)?[wx]\s*(?:,|$)")
 _TEMPLATE_WIDTH = re.compile(r"\{(?:width|w)\}")
 _INNER_URL = re.compile(r"(=?)(https?(?::|%3A)(?:/|%2F){2}.+)", re.IGNORECASE)
-_IMG_TAG = re.compile(r"<(?:amp-)?img\b((?:[^>\"']|\"[^\"]*\"|'[^']*')*)>", re.IGNORECASE)
+_IMG_TAG = re.compile(r"""<(?:amp-)?img\b((?:[^>"']|"[^"]*(?:"|$)|'[^']*(?:'|$))*+)(?:>|$)""", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""([^\s"'<>/=]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>`]+)))?""")
 # Widths that URLs state: `-300x200.jpg`, `/300x200/`, `/250px-name`, `?w=300`, `/w_300,`.
 _STATED_WIDTH = re.compile(r"[-_/](\d{2,4})(?:x\d{2,4}(?=[-_./]|$)|px-)|[?&/,;]w(?:idth)?[=_](\d{1,4})(?=[&,/;]|$)")
@@ -58,13 +59,16 @@ def image_candidates(tag: str, attributes: Attributes, base: Base) -> list[Candi
     Any element will do: `img`, `amp-img`, `source` and custom elements called images by all their attributes, `meta` and `link` by
     microdata, others by lazy attributes and CSS backgrounds.
     """
-    is_picture = tag in _PICTURE_TAGS
-    if not is_picture:
-        if tag == "meta" or tag == "link":
-            return _microdata(attributes, base)
-        if PLAIN_NAMES.issuperset(attributes) or tag in _NO_PICTURE_TAGS:
-            return []
-        is_picture = "-" in tag and ("img" in tag or "image" in tag)
+    if tag in _PICTURE_TAGS:
+        return _candidates(attributes, True, base)
+    if tag == "meta" or tag == "link":
+        return _microdata(attributes, base)
+    if PLAIN_NAMES.issuperset(attributes) or tag in _NO_PICTURE_TAGS:
+        return []
+    return _candidates(attributes, "-" in tag and ("img" in tag or "image" in tag), base)
+
+
+def _candidates(attributes: Attributes, is_picture: bool, base: Base) -> list[Candidate]:
     if len(attributes) > MAX_ATTRIBUTES:
         return []
     found: list[Candidate] = []
@@ -148,7 +152,7 @@ def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
         if is_blank is None:
             is_blank = blank[source] = url_reason(url) is not None
         if width is None:
-            match = _STATED_WIDTH.search(url)
+            match = None if url.startswith("data:") else _STATED_WIDTH.search(url)
             width = int(match[match.lastindex or 1]) if match else UNKNOWN_WIDTH_PX
         keyed.append((is_blank or width < MIN_SIDE_PX, source_rank(source), -width, len(keyed), candidate))
     keyed.sort()
@@ -174,10 +178,10 @@ def _add(found: list[Candidate], raw: str, source: str, base: Base, width: int |
         if "{" in raw or raw[0] == "#":
             return
     url = base.join(raw)
-    if url is None:
+    if url is None or url == base.url:
         return
     found.append(Candidate(url=url, source=source, width=width))
-    if url.find("http", 8) > 0 and (inner := _INNER_URL.search(url, 8)):
+    if url.find("http", 8, MAX_URL_CHARS) > 0 and (inner := _INNER_URL.search(url, 8)):
         original = inner[2].partition("&")[0] if inner[1] else inner[2]
         original = unquote(original) if "%2F" in original or "%2f" in original else original
         joined = base.join(original)
@@ -199,7 +203,7 @@ def _add_set(found: list[Candidate], value: str, name: str, attributes: Attribut
 
 def _add_css(found: list[Candidate], value: str, base: Base) -> None:
     for match in _CSS_URL.finditer(value, 0, MAX_VALUE_CHARS):
-        raw = (match[1] or match[2] or match[3] or "").strip()
+        raw = match[1].strip("\"' \t\n\r\f")
         if raw:
             _add(found, raw, "css", base)
 

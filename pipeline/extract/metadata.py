@@ -192,15 +192,14 @@ def _walk(value: object, stated: _Stated, depth: int) -> None:
             if isinstance(item, dict | list):
                 _walk(item, stated, depth + 1)
     elif isinstance(value, dict):
-        types = value.get("@type")
-        if not _OTHER_TYPES.isdisjoint(
-            t for t in (types if isinstance(types, list) else [types]) if isinstance(t, str)
-        ):
+        stated_type = value.get("@type")
+        types = {t for t in (stated_type if isinstance(stated_type, list) else [stated_type]) if isinstance(t, str)}
+        if not _OTHER_TYPES.isdisjoint(types):
             return
-        if types == "ImageObject" and "logo" not in str(value.get("@id", "")).lower():
+        if "ImageObject" in types and "logo" not in str(value.get("@id", "")).lower():
             _take("image", value, stated)
         for key, item in value.items():
-            if key in _KEYS:
+            if key in _KEYS and key != "contentUrl":  # an ImageObject's is taken above; others' are videos and sounds
                 _take(key, item, stated)
             if isinstance(item, dict | list) and key.lower() not in _OTHERS and key != "image":
                 _walk(item, stated, depth + 1)

@@ -21,6 +21,7 @@ MIN_DATA_BYTES = (
     1024  # ours: the blurred stand-ins that pages inline are 200 to 900 bytes, pictures of 64x64 and more are longer
 )
 SLUG_WORDS = 5  # ours: names of logos and icons have fewer words, of three letters and more, than headlines
+MAX_CACHED_CHARS = 1024  # ours: the verdicts on longer URLs (nearly all `data:`) are not kept in memory
 RATIO_SIDE = 21  # ours: 16x9 and 21x9 are ratios, not px
 
 # What is no letter separates words; a change to upper case does too.
@@ -105,9 +106,13 @@ def pixels(value: str | None) -> int | None:
     return int(match[1]) if match else None
 
 
-@lru_cache(maxsize=8192)
 def url_reason(url: str) -> DropReason | None:
     """What of `placeholder_reason` the URL alone tells."""
+    return _url_reason(url) if len(url) <= MAX_CACHED_CHARS else _url_reason.__wrapped__(url)
+
+
+@lru_cache(maxsize=4096)
+def _url_reason(url: str) -> DropReason | None:
     if url.startswith("data:"):
         return _data_reason(url)
     path = url.partition("?")[0].partition("#")[0]
