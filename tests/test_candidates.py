@@ -183,7 +183,7 @@ def test_videos() -> None:
 
     assert [Candidate(url="https://example.com/v.mp4", source="data-src")] == video_candidates(video, BASE)
     assert [Candidate(url="https://example.com/v", source="src")] == video_candidates(
-        "source", {"src": "/v", "type": "video/mp4"}, BASE
+        {"src": "/v", "type": "video/mp4"}, BASE
     )
     assert [Candidate(url="https://example.com/p.jpg", source="poster")] == poster_candidates(video, BASE)
 
