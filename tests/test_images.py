@@ -145,6 +145,16 @@ def test_large_pictures_are_resized_once(format: str, orientation: int) -> None:
     assert small.format == format.lower()
 
 
+def test_resized_photographs_become_jpeg() -> None:
+    """A photograph that came as PNG is resized to JPEG, and stays PNG where only its colours change; a drawing stays PNG."""
+    noise = Image.fromarray(np.random.default_rng(2).integers(0, 256, (300, 400, 3), dtype=np.uint8))
+    config = ImageConfig(short_side_px=200)
+
+    assert "jpeg" == picture(encode(noise, "PNG"), config).format
+    assert "png" == picture(encode(noise, "PNG", icc_profile=wide_profile())).format
+    assert "png" == picture(encode(photo(400, 300).quantize(8).convert("RGB"), "PNG"), config).format
+
+
 def test_resizing_can_be_off_and_never_enlarges() -> None:
     """Without resizing, and where the picture is small already, bytes are kept."""
     data = encode(photo(900, 600), "JPEG")

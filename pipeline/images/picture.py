@@ -42,31 +42,24 @@ from schemas.drops import Drop, DropReason
 # stripped: metadata cut out, the pixels are the source's bit for bit. All others mean that the picture was encoded again.
 Change: TypeAlias = Literal["stripped", "format", "framing", "turned", "colour", "flattened", "depth", "resized"]
 
-_MEASURED_PX = (
-    128  # ours: a JPEG that keeps its bytes is decoded at 1/2, 1/4 or 1/8, this large at least, to be measured
-)
+_MEASURED_PX = 64  # ours: at least so large a JPEG that keeps its bytes is decoded, at 1/2, 1/4 or 1/8, to be measured
 _STORED: dict[str, StoredFormat] = {"jpeg": "jpeg", "png": "png", "webp": "webp"}
 _JPEG_MAX_SIDE = 65_500  # libjpeg
-_MAX_SCANS = (
-    100  # ours: encoders write up to some 12; each scan of a progressive JPEG costs a pass over all of its pixels
-)
+_PHOTO_BYTES_PER_PIXEL = 1  # ours: deflate brings drawings and screens to 0.02 to 0.5, photographs to 1.5 to 2.5
+_MAX_SCANS = 100  # ours: encoders write some 12; each scan of a progressive JPEG costs a pass over all pixels
 
 
 class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is decoded, and what is stored of it."""
 
     # Bytes of the source file; more is a drop.
-    max_bytes: Annotated[int, msgspec.Meta(ge=1)] = (
-        20_000_000  # ours: photographs straight from a camera are 5 to 15 MB
-    )
-    # Pixels (width x height) of the source; more is a drop, before decoding. A pixel takes 4 bytes of memory, twice that for some.
-    max_pixels: Annotated[int, msgspec.Meta(ge=1)] = 50_000_000  # ours: above most cameras, 200 MB decoded
+    max_bytes: Annotated[int, msgspec.Meta(ge=1)] = 20_000_000  # ours: photographs from a camera are 5 to 15 MB
+    # Pixels (width x height) of the source; more is a drop, before decoding. Decoding takes 4 to 9 bytes of memory a pixel.
+    max_pixels: Annotated[int, msgspec.Meta(ge=1)] = 50_000_000  # ours: above most cameras
     # Whether pictures larger than `short_side_px` are resized.
     resize: bool = True
     # Shorter side, px, of what is stored; a larger picture is scaled down to it, a smaller one never up.
-    short_side_px: Annotated[int, msgspec.Meta(ge=1)] = (
-        512  # ours: Flamingo B.1.2 trains at 320, this leaves room for a crop
-    )
+    short_side_px: Annotated[int, msgspec.Meta(ge=1)] = 512  # ours: 320 in training (Flamingo B.1.2), and room to crop
     # Pillow's quality, 1 to 95, of JPEGs that have to be encoded again.
     jpeg_quality: Annotated[int, msgspec.Meta(ge=1, le=95)] = 90  # ours
 
@@ -107,7 +100,6 @@ class _Decoded(msgspec.Struct, frozen=True, kw_only=True):
 
     image: Image.Image
     source_size: tuple[int, int]
-    written_as: StoredFormat
     changes: tuple[Change, ...]
 
 
@@ -165,7 +157,7 @@ def _over_pixels(size: tuple[int, int], config: ImageConfig) -> Drop | None:
 def _prepared(data: bytes, header: Header, segments: list[Segment], config: ImageConfig) -> Picture | Drop:
     complete = is_complete(data, header.format, segments)
     if header.format in ("png", "webp") and not complete:
-        return _drop(DropReason.BROKEN_IMAGE, detail=f"{header.format}: ends before its end")
+        return _drop(DropReason.BROKEN_IMAGE, detail=f"{header.format}: the file ends early")
     clean = stripped(data, header.format, segments) if complete else data
     opened = DECODED[header.format](io.BytesIO(clean))
     if too_many := _over_pixels(opened.size, config):  # a decoder may find more than the header's first words promised
@@ -175,16 +167,17 @@ def _prepared(data: bytes, header: Header, segments: list[Segment], config: Imag
     profile = colour_profile(data, segments) if segments else opened.info.get("icc_profile", b"")
     decoded = _decode(opened, header, profile, complete, config)
     if header.format == "png" and _ends_unset(opened) and not has_all_rows(data, segments):
-        return _drop(DropReason.BROKEN_IMAGE, detail="png: the pixel data end early")
-    stored, changes, size = clean, decoded.changes, decoded.source_size
-    if changes:
-        stored, size = encoded(decoded.image, decoded.written_as, config.jpeg_quality), decoded.image.size
-    elif clean is not data:
-        changes = ("stripped",)
+        return _drop(DropReason.BROKEN_IMAGE, detail="png: the pixels end early")
+    if changes := decoded.changes:
+        format, size = _rewritten_as(header, opened.mode, len(clean), decoded), decoded.image.size
+        stored = encoded(decoded.image, format, config.jpeg_quality)
+    else:
+        format, size, stored = _STORED[header.format], decoded.source_size, clean
+        changes = () if clean is data else ("stripped",)
     small = reduced(decoded.image)
     return Picture(
         data=stored,
-        format=decoded.written_as,
+        format=format,
         width=size[0],
         height=size[1],
         sha256=hashlib.sha256(stored).hexdigest(),
@@ -224,21 +217,24 @@ def _decode(
         image = on_white(image) if noted["flattened"] else image.convert("RGB")
     noted["colour"] = needs_conversion(profile, image.mode)
     if noted["resized"]:
-        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-    image = upright(in_srgb(image, profile), orientation)
-    changes = tuple(change for change, is_needed in noted.items() if is_needed)
+        image = image.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
     return _Decoded(
-        image=image,
+        image=upright(in_srgb(image, profile), orientation),
         source_size=upright_size(source_size, orientation),
-        written_as=_rewritten_as(header, source_mode, size) if changes else _STORED[header.format],
-        changes=changes,
+        changes=tuple(change for change, is_needed in noted.items() if is_needed),
     )
 
 
-def _rewritten_as(header: Header, mode: str, size: tuple[int, int]) -> StoredFormat:
-    """PNG for what was without loss (PNG, GIF, lossless WebP, palettes and bitmaps), JPEG for all else."""
+def _rewritten_as(header: Header, mode: str, source_bytes: int, decoded: _Decoded) -> StoredFormat:
+    """PNG for what came without loss (PNG, GIF, lossless WebP, palettes and bitmaps), JPEG for all else.
+
+    A photograph that came as PNG becomes JPEG when it is resized: its pixels are new anyway, and a PNG of it is ten times as large.
+    """
+    width, height = decoded.source_size
     lossless = header.format in ("png", "gif") or header.lossless or mode in ("1", "P")
-    return "png" if lossless or max(size) > _JPEG_MAX_SIDE else "jpeg"
+    if "resized" in decoded.changes and source_bytes > _PHOTO_BYTES_PER_PIXEL * width * height:
+        lossless = False
+    return "png" if lossless or max(decoded.image.size) > _JPEG_MAX_SIDE else "jpeg"
 
 
 def _ends_unset(opened: ImageFile.ImageFile) -> bool:

@@ -125,8 +125,9 @@ def is_transparent(image: Image.Image) -> bool:
 
 def on_white(image: Image.Image) -> Image.Image:
     """A mode RGBA picture laid on white, as a plain page shows it; in mode RGB."""
-    page = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(page, image).convert("RGB")
+    page = Image.new("RGB", image.size, "white")
+    page.paste(image, mask=image)
+    return page
 
 
 def needs_conversion(profile: bytes, mode: str) -> bool:
