@@ -9,7 +9,7 @@ import msgspec
 from pipeline.filters import c4, fineweb, gopher, language, obelics
 from pipeline.filters.config import FilterConfig, LanguageConfig, MediaConfig
 from pipeline.filters.passage import Passage
-from pipeline.filters.rule import judge
+from pipeline.filters.rule import RuleConfig, Source, judge
 from schemas.document import Draft, DraftMedium, Text
 from schemas.drops import Drop, DropReason
 
@@ -77,10 +77,15 @@ def _judge_language(code: str, score: float, config: LanguageConfig) -> Drop | N
     return None
 
 
+def _enabled(sources: tuple[Source, ...], config: FilterConfig) -> list[tuple[Source, RuleConfig]]:
+    pairs = [(source, getattr(config, source.name)) for source in sources]
+    return [(source, rules) for source, rules in pairs if rules.enabled]
+
+
 def _judge_paragraphs(
     draft: Draft, code: str, config: FilterConfig, not_judged: dict[str, None]
 ) -> tuple[list[Text | DraftMedium], list[Drop]]:
-    sources = [(source, rules) for source in PARAGRAPH_SOURCES if (rules := getattr(config, source.name)).enabled]
+    sources = _enabled(PARAGRAPH_SOURCES, config)
     nodes: list[Text | DraftMedium] = []
     drops: list[Drop] = []
     for node in draft.nodes:
@@ -105,9 +110,10 @@ def _judge_document(
     paragraphs = [node.text for node in kept.nodes if isinstance(node, Text)]
     if not paragraphs and draft.text:
         return Drop(kind="page", reason=DropReason.NO_TEXT_LEFT)
-    passage = Passage(paragraphs, code)
-    for source in DOCUMENT_SOURCES:
-        drop, unjudged = judge(passage, source, getattr(config, source.name))
+    sources = _enabled(DOCUMENT_SOURCES, config)
+    passage = Passage(paragraphs if sources else [], code)
+    for source, rules in sources:
+        drop, unjudged = judge(passage, source, rules)
         not_judged.update(dict.fromkeys(unjudged))
         if drop is not None:
             return drop

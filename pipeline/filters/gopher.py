@@ -82,7 +82,8 @@ def alphabetic_words(passage: Passage) -> float | None:
     """The share of words that hold a letter; words of punctuation alone count, and have none. Not judged of no words."""
     if not passage.words:
         return None
-    with_letter = sum(term.isalpha() or any(map(str.isalpha, term)) for term in passage.terms)
+    mixed = [term for term in passage.terms if not term.isalpha()]
+    with_letter = len(passage.terms) - len(mixed) + sum(any(map(str.isalpha, term)) for term in mixed)
     return with_letter / len(passage.words)
 
 
@@ -120,12 +121,12 @@ def duplicate_paragraph_characters(passage: Passage) -> float:
 
 
 def top_ngram(n: int) -> Measure:
-    """Makes the measure: the share of the words' characters that stand in the most frequent n-gram (0 where none repeats)."""
+    """Makes the measure: the share of the terms' characters that stand in the most frequent n-gram (0 where none repeats)."""
     return lambda passage: passage.repetition[n][0]
 
 
 def duplicate_ngrams(n: int) -> Measure:
-    """Makes the measure: the share of the words' characters that stand in repeats of n-grams, each character once."""
+    """Makes the measure: the share of the terms' characters that stand in repeats of n-grams, each character once."""
     return lambda passage: passage.repetition[n][1]
 
 

@@ -11,7 +11,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-import fasttext  # type: ignore[import-untyped]
+import fasttext
 
 from schemas.errors import SurroundingsError
 

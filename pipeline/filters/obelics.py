@@ -77,11 +77,11 @@ def word_repetition(passage: Passage) -> float:
 
 def special_characters(passage: Passage) -> float:
     """The share of characters that are no letters: digits, punctuation, symbols and white space. Vowel signs and accents are letters' parts."""
-    counts = Counter(passage.bare)
-    letters = sum(
-        count for character, count in counts.items() if character.isalpha() or unicodedata.category(character)[0] == "M"
-    )
-    return 1 - letters / counts.total() if counts else 0.0
+    text = passage.bare
+    if text.isascii():
+        return 1 - len(text.encode().translate(None, _ASCII_SPECIAL)) / len(text) if text else 0.0
+    counts = Counter(text)
+    return sum(count for character, count in counts.items() if _is_special(character)) / len(text)
 
 
 def stop_words(passage: Passage) -> float | None:
@@ -92,7 +92,7 @@ def stop_words(passage: Passage) -> float | None:
     function = function_words(passage.language)
     if not function or not passage.terms:
         return None
-    return sum(term in function for term in passage.terms) / len(passage.terms)
+    return sum(map(function.__contains__, passage.terms)) / len(passage.terms)
 
 
 def flagged(passage: Passage) -> float | None:
@@ -100,7 +100,7 @@ def flagged(passage: Passage) -> float | None:
     words = flagged_words(passage.language)
     if not words or not passage.terms:
         return None
-    return sum(term in words for term in passage.terms) / len(passage.terms)
+    return sum(map(words.__contains__, passage.terms)) / len(passage.terms)
 
 
 def punctuation(passage: Passage) -> float | None:
@@ -114,6 +114,13 @@ def punctuation(passage: Passage) -> float | None:
 def paragraph_punctuation(passage: Passage) -> float | None:
     """As `punctuation`; 1 of a paragraph of less than 12 words, which may do without."""
     return punctuation(passage) if len(passage.terms) >= PUNCTUATION_FROM_WORDS else 1.0
+
+
+def _is_special(character: str) -> bool:
+    return not (character.isalpha() or unicodedata.category(character).startswith("M"))
+
+
+_ASCII_SPECIAL = bytes(code for code in range(128) if _is_special(chr(code)))
 
 
 def _source(name: str, kind: DropKind, punctuation_rule: Rule) -> Source:

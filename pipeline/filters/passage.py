@@ -1,4 +1,4 @@
-"""A text as the rules see it: its lines, words, terms and repetitions, each computed once and only when a rule asks.
+"""A text as the rules see it: its lines, words, terms and repetitions, each computed once for all rules.
 
 The text is light Markdown. Its marks (heading hashes, bullets, table pipes, fences) are ours, not the page's, so words and characters are
 taken without them; a table's row or a heading must not look like a page full of symbols.
@@ -11,6 +11,7 @@ start anew after each punctuation mark or space, so a repeated clause is cut the
 import re
 from collections import Counter
 from functools import cached_property
+from itertools import accumulate, pairwise
 
 # The most words Gopher lets through; repetition is looked for in so many, which bounds its memory where that rule is off.
 MAX_WORDS = 100_000  # Gopher A.1.1
@@ -32,59 +33,39 @@ _EDGES = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~¡¿«»‹›“”„‟‘’‚�
 
 
 class Passage:
-    """One text to judge: a paragraph, or the paragraphs of a document.
+    """One text to judge: a paragraph, or the paragraphs of a document. Not to be changed once made.
 
-    `language` is the document's (ISO 639-1), which decides on the word lists. Not to be changed once made: all views are kept.
+    paragraphs   as they are, in light Markdown
+    language     the document's (ISO 639-1), which decides on the word lists
+    lines        the lines that are not empty, stripped, with their marks
+    bare_lines   the lines without marks; lines of marks alone are left out
+    bare         the bare lines as one text
+    words        the words in lower case, with the punctuation that touches them
+    terms        the words without punctuation at their ends; words of punctuation alone are left out
+    spaceless    whether more than half of the words stand in scripts without spaces: their lengths are ours and mean nothing
     """
 
     def __init__(self, paragraphs: list[str], language: str) -> None:
         self.paragraphs = paragraphs
         self.language = language
+        lines = [line.strip() for paragraph in paragraphs for line in paragraph.split("\n")]
+        self.lines = [line for line in lines if line]
+        bare_lines = [_without_marks(line) if line.startswith(_MARKED) else line for line in self.lines]
+        self.bare_lines = [line for line in bare_lines if line]
+        self.bare = "\n".join(self.bare_lines)
+        lowered = self.bare.lower()
+        if lowered.isascii() or not _SPACELESS.search(lowered):
+            self.words = lowered.split()
+            self.spaceless = False
+        else:
+            self.words = _PIECES.findall(lowered)
+            self.spaceless = 2 * len([word for word in self.words if _SPACELESS.match(word)]) > len(self.words)
+        self.terms = [term for word in self.words if (term := word if word.isalnum() else word.strip(_EDGES))]
 
     @cached_property
-    def lines(self) -> list[str]:
-        """The lines that are not empty, stripped, with their Markdown marks."""
-        return [
-            stripped for paragraph in self.paragraphs for line in paragraph.split("\n") if (stripped := line.strip())
-        ]
-
-    @cached_property
-    def bare_lines(self) -> list[str]:
-        """The lines without Markdown's marks; a line of marks alone is left out."""
-        return [bare for line in self.lines if (bare := _without_marks(line) if line.startswith(_MARKED) else line)]
-
-    @cached_property
-    def bare(self) -> str:
-        """The text without Markdown's marks, a newline between lines."""
-        return "\n".join(self.bare_lines)
-
-    @cached_property
-    def words(self) -> list[str]:
-        """The words with the punctuation that touches them; see the module's docstring for scripts without spaces."""
-        return _PIECES.findall(self.bare) if self._holds_spaceless else self.bare.split()
-
-    @cached_property
-    def terms(self) -> list[str]:
-        """The words in lower case without punctuation at their ends; what is punctuation alone is left out."""
-        lowered = self.bare.lower().replace("’", "'")
-        words = _PIECES.findall(lowered) if self._holds_spaceless else lowered.split()
-        return [term for word in words if (term := word.strip(_EDGES))]
-
-    @cached_property
-    def spaceless(self) -> bool:
-        """True where more than half of the words stand in a script without spaces, so that their lengths are ours and mean nothing."""
-        if not self._holds_spaceless:
-            return False
-        return 2 * sum(1 for word in self.words if _SPACELESS.match(word)) > len(self.words)
-
-    @cached_property
-    def repetition(self) -> "dict[int, tuple[float, float]]":
-        """Per n in 2..10: the share of the words' characters in the most frequent repeated n-gram, and in all repeats of any n-gram."""
-        return _repetition(self.words[:MAX_WORDS])
-
-    @cached_property
-    def _holds_spaceless(self) -> bool:
-        return not self.bare.isascii() and _SPACELESS.search(self.bare) is not None
+    def repetition(self) -> dict[int, tuple[float, float]]:
+        """Per n in 2..10: the share of the terms' characters in the most frequent repeated n-gram, and in all repeats of any n-gram."""
+        return _repetition(self.terms[:MAX_WORDS])
 
 
 def repeated_elements(elements: list[str]) -> tuple[float, float]:
@@ -103,38 +84,45 @@ def _without_marks(line: str) -> str:
     return line[_MARKS.match(line).end() :].strip()  # type: ignore[union-attr]
 
 
-def _repetition(words: list[str]) -> dict[int, tuple[float, float]]:
+def _repetition(terms: list[str]) -> dict[int, tuple[float, float]]:
     """What `Passage.repetition` says, in one chain: an (n+1)-gram can only repeat where its n-gram does, so each n looks at fewer places.
 
     The most frequent n-gram is the longest of those with the highest count; its share counts all its occurrences. The share of the repeats
     leaves each n-gram's first occurrence out and counts a character once, however many n-grams overlap there.
     """
-    ends = [0]
-    for word in words:
-        ends.append(ends[-1] + len(word))
-    total = max(ends[-1], 1)
     shares = dict.fromkeys(range(2, LONGEST_NGRAM + 1), (0.0, 0.0))
-    places = list(range(len(words) - 1))
+    ends = list(accumulate(map(len, terms), initial=0))
+    total = max(ends[-1], 1)
+    first: dict[tuple[str, str], int] = {}
+    origins = list(map(first.setdefault, pairwise(terms), range(len(terms))))
+    repeats = [(place, origin) for place, origin in enumerate(origins) if place != origin]
     for n in shares:
-        places = places if not places or places[-1] + n <= len(words) else places[:-1]
-        grams = [tuple(words[place : place + n]) for place in places]
-        counts = Counter(grams)
-        repeated = [(place, gram) for place, gram in zip(places, grams, strict=True) if counts[gram] > 1]
-        if not repeated:
+        if not repeats:
             break
-        top = max((counts[gram], ends[place + n] - ends[place]) for place, gram in repeated)
-        shares[n] = top[0] * top[1] / total, _characters_of_repeats(repeated, n, ends) / total
-        places = [place for place, _ in repeated]
+        counts = Counter([origin for _, origin in repeats])
+        most, length = max((count, ends[origin + n] - ends[origin]) for origin, count in counts.items())
+        shares[n] = (most + 1) * length / total, _covered(repeats, n, ends) / total
+        repeats = _longer(repeats, n, terms)
     return shares
 
 
-def _characters_of_repeats(repeated: list[tuple[int, tuple[str, ...]]], n: int, ends: list[int]) -> int:
-    seen: set[tuple[str, ...]] = set()
+def _longer(repeats: list[tuple[int, int]], n: int, terms: list[str]) -> list[tuple[int, int]]:
+    """Of the places where n-grams repeat, with the place where each stands first, those where the (n+1)-gram repeats too.
+
+    Two (n+1)-grams are the same when they begin with the same n-gram, known by its first place, and end with the same term.
+    """
+    origin_of = dict(repeats)
+    origin_of.update((origin, origin) for _, origin in repeats)
+    first: dict[tuple[int, str], int] = {}
+    places = [place for place in sorted(origin_of) if place + n < len(terms)]
+    origins = [first.setdefault((origin_of[place], terms[place + n]), place) for place in places]
+    return [(place, origin) for place, origin in zip(places, origins, strict=True) if place != origin]
+
+
+def _covered(repeats: list[tuple[int, int]], n: int, ends: list[int]) -> int:
+    """The characters under the n-grams at the places, each once; `ends` are the terms' character offsets."""
     covered_to = num_characters = 0
-    for place, gram in repeated:
-        if gram in seen:
-            num_characters += ends[place + n] - ends[max(place, covered_to)]
-            covered_to = place + n
-        else:
-            seen.add(gram)
+    for place, _ in repeats:
+        num_characters += ends[place + n] - ends[max(place, covered_to)]
+        covered_to = place + n
     return num_characters

@@ -61,19 +61,17 @@ class Verdict(NamedTuple):
 
 
 def judge(passage: Passage, source: Source, config: RuleConfig) -> Verdict:
-    """Judges a passage by the rules of a source that are on. The drop's detail is `source.rule`, value and threshold are in the rule's unit."""
+    """Judges a passage by the rules of a source, those in `off` left out. The drop's detail is `source.rule`, value and threshold are in the rule's unit."""
     not_judged: list[str] = []
-    if not config.enabled:
-        return Verdict(None, not_judged)
     for rule in source.rules:
         if rule.name in config.off:
             continue
         threshold: float = getattr(config, rule.name)
         value = rule.measure(passage)
-        detail = f"{source.name}.{rule.name}"
         if value is None:
-            not_judged.append(detail)
+            not_judged.append(f"{source.name}.{rule.name}")
         elif value < threshold if rule.keeps == "at_least" else value > threshold:
+            detail = f"{source.name}.{rule.name}"
             drop = Drop(kind=source.kind, reason=rule.reason, value=round(value, 4), threshold=threshold, detail=detail)
             return Verdict(drop, not_judged)
     return Verdict(None, not_judged)
