@@ -63,10 +63,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Everything after -- goes to Beam. Exit codes: 0 done, 1 the data is at fault, 2 the command is, 3 the surroundings are.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    crawl = _add(commands, "crawl", _crawl, "crawls to shards: extract, select, fetch, shard; resumes what is unfinished")
+    crawl = _add(
+        commands, "crawl", _crawl, "crawls to shards: extract, select, fetch, shard; resumes what is unfinished"
+    )
     extract = _add(commands, "extract", _extract, "crawls to documents")
     for command in (crawl, extract):
-        command.add_argument("inputs", nargs="+", metavar="INPUT", help="WARC, WACZ, Parquet of url and html, folder, glob or URL of these; @FILE lists them")
+        command.add_argument(
+            "inputs",
+            nargs="+",
+            metavar="INPUT",
+            help="WARC, WACZ, Parquet of url and html, folder, glob or URL of these; @FILE lists them",
+        )
         command.add_argument("--root", default="", metavar="URL", help="where relative paths of an @FILE are")
         command.add_argument("--limit", type=_positive, metavar="N", help="the first N pages only")
         command.add_argument("--sample", type=float, metavar="SHARE", help="a share of the pages only, such as 0.01")
@@ -78,8 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     inspect = _add(commands, "inspect", _inspect, "a document, from a shard, a run, a WARC or an HTML file")
     inspect.add_argument("path", metavar="PATH", help="a tar, a run's folder, a WARC, an HTML file")
     inspect.add_argument("--key", help="the sample with this key (or its first digits)")
-    inspect.add_argument("--url", help="the page with this URL; of an HTML file its own URL, to which others are relative")
-    inspect.add_argument("--number", "-n", type=_positive, default=1, metavar="N", help="how many documents (default 1)")
+    inspect.add_argument(
+        "--url", help="the page with this URL; of an HTML file its own URL, to which others are relative"
+    )
+    inspect.add_argument(
+        "--number", "-n", type=_positive, default=1, metavar="N", help="how many documents (default 1)"
+    )
     inspect.add_argument("--dropped", action="store_true", help="what went, and why")
     inspect.add_argument("--json", action="store_true", help="for machines, a document a line")
     stats = _add(commands, "stats", _stats, "a run in numbers")
@@ -93,7 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    text: str,
+) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     command.set_defaults(run=run)
     return command
@@ -101,9 +117,13 @@ def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: 
 
 def _add_job_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", required=True, metavar="DIR", help="the run's folder, on disk or in a store")
-    command.add_argument("--config", default="m3w", metavar="FILE", help="a TOML file, or a preset: m3w (default), obelics")
+    command.add_argument(
+        "--config", default="m3w", metavar="FILE", help="a TOML file, or a preset: m3w (default), obelics"
+    )
     command.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
-    command.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores")
+    command.add_argument(
+        "--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores"
+    )
 
 
 def _positive(text: str) -> int:
@@ -208,4 +228,3 @@ def _print_summary(out: str) -> None:
     from pipeline.runfolder import RunFolder
 
     print_summary(load_manifest(RunFolder(out)), Console())
-

@@ -12,7 +12,9 @@ from typing import Any
 
 from schemas import errors
 
-THREADS_PER_WORKER = 4  # measured: the wait for the slowest of two workers falls from a quarter of the time to a twentieth
+THREADS_PER_WORKER = (
+    4  # measured: the wait for the slowest of two workers falls from a quarter of the time to a twentieth
+)
 _BLAMED = re.compile(r"\[m3w (\w+)\] (.*?) \[/m3w\]", re.DOTALL)
 
 
@@ -22,7 +24,9 @@ class Engine:
     def __init__(self, workers: int, beam_options: list[str]) -> None:
         self.workers = workers
         self.beam_options = beam_options
-        self.is_local = not any(option.split("=")[0] in ("--runner", "--direct_running_mode") for option in beam_options)
+        self.is_local = not any(
+            option.split("=")[0] in ("--runner", "--direct_running_mode") for option in beam_options
+        )
 
     @property
     def processes(self) -> int:
@@ -36,10 +40,10 @@ class Engine:
             M3wError: what a stage function raised.
             SurroundingsError: the engine failed.
         """
+        logging.getLogger().setLevel(logging.CRITICAL)  # Beam logs whole tracebacks of what is raised here as one line
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        logging.getLogger().setLevel(logging.CRITICAL)  # Beam logs whole tracebacks of what is raised here as one line
         try:
             with beam.Pipeline(options=PipelineOptions(self._arguments())) as pipeline:
                 build(pipeline)

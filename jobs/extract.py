@@ -1,5 +1,8 @@
 """m3w extract: crawls to documents."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
 from jobs.job import INPUTS, Job, part_name
@@ -22,7 +25,7 @@ def run(job: Job, inputs: list[Input], limit: int | None = None) -> None:
         committed = job.folder.committed(STAGE)
         todo = [task for part, task in tasks.items() if part not in committed]
         if todo:
-            job.run(STAGE, parts, lambda pipeline: pipeline | Spread(_largest_first(todo), extract_slice, job.engine.processes))
+            job.run(STAGE, parts, _spread(_largest_first(todo), job))
     else:
         parts = _first_pages(job, list(tasks.values()), limit)
     job.folder.finish(STAGE, identity, parts)
@@ -51,11 +54,16 @@ def _first_pages(job: Job, tasks: list[ExtractTask], limit: int) -> list[str]:
     """Extracts one slice after the other until there are `limit` pages; returns the parts."""
     parts: list[str] = []
     for task in tasks:
-        left = msgspec.structs.replace(task, page_limit=limit)
-        if left.part not in job.folder.committed(STAGE):
-            job.run(STAGE, [left.part], lambda pipeline, left=left: pipeline | Spread([left], extract_slice, job.engine.processes))
-        parts.append(left.part)
-        limit -= job.folder.commit(STAGE, left.part).counts.get("pages.in", 0)
+        part = part_name(task.slice.input.name, digest(task.part, limit))
+        left = msgspec.structs.replace(task, part=part, page_limit=limit)
+        if part not in job.folder.committed(STAGE):
+            job.run(STAGE, [part], _spread([left], job))
+        parts.append(part)
+        limit -= job.folder.commit(STAGE, part).counts.get("pages.in", 0)
         if limit <= 0:
             break
     return parts
+
+
+def _spread(tasks: list[ExtractTask], job: Job) -> Callable[[Any], Any]:
+    return lambda pipeline: pipeline | Spread(tasks, extract_slice, job.engine.processes)

@@ -31,7 +31,9 @@ def _look_up_and_take(job: Job, extract_parts: list[str], select_parts: list[str
     buckets = bucket_count(job.total("select", "media_urls") * 48 + job.total("extract", "media_index") * 96)
     wanted = [LookupTask(run_url=job.url, part=part, buckets=buckets) for part in select_parts]
     index = [LookupTask(run_url=job.url, part=part, buckets=buckets, files=places) for part in extract_parts]
-    chunk = ChunkTask(run_url=job.url, file_name="", file_url="", copied=False, references=b"", config=job.config.images)
+    chunk = ChunkTask(
+        run_url=job.url, file_name="", file_url="", copied=False, references=b"", config=job.config.images
+    )
     redirects = min(MAX_REDIRECTS, job.total("extract", "records.redirect"))
     transform = FetchFromCrawl(wanted, index, chunk, files, redirects, job.engine.processes)
     job.run(STAGE, [], lambda pipeline: pipeline | transform | WriteNames(job.url, NAMES))
@@ -39,6 +41,11 @@ def _look_up_and_take(job: Job, extract_parts: list[str], select_parts: list[str
 
 def _files(job: Job) -> list[tuple[str, str, bool]]:
     """(name, URL, whether it holds bare bytes) of all files that a reference can name, sorted."""
-    copies = [file.path for commit in job.folder.commits("extract") for file in commit.files if file.path.startswith("media-copies/")]
+    copies = [
+        file.path
+        for commit in job.folder.commits("extract")
+        for file in commit.files
+        if file.path.startswith("media-copies/")
+    ]
     inputs = [(one.name, one.url, False) for one in job.inputs()]
     return sorted([*inputs, *((path, f"{job.url}/{path}", True) for path in copies)])

@@ -21,5 +21,7 @@ def read_config(name: str, settings: Sequence[str] = ()) -> Config:
     try:
         text = Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {name}: {getattr(error, 'strerror', None) or error}; presets are {', '.join(PRESETS)}") from error
+        raise ConfigError(
+            f"--config {name}: {getattr(error, 'strerror', None) or error}; presets are {', '.join(PRESETS)}"
+        ) from error
     return load_config(text, name, settings)

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
 
 from pipeline.runfolder import RunFolder
 from schemas.errors import M3wError
@@ -18,37 +17,19 @@ POLL_S = 0.5
 LINE_EVERY_S = 10.0  # where there is no terminal: a line now and then
 
 
-class Progress(Protocol):
-    """How a job tells what it does."""
+class Progress:
+    """How a job tells what it does: this one shows nothing."""
 
     def say(self, line: str) -> None:
         """A line of news."""
 
-    def watch(self, folder: RunFolder, stage: str, parts: set[str]) -> "Watching":
-        """Shows a stage's progress while the block runs; `parts` are all that it will have (none: not known before)."""
-
-
-class Watching(Protocol):
-    """The block of `watch`."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *exception: object) -> None: ...
-
-
-class Quiet:
-    """Shows nothing."""
-
-    def say(self, line: str) -> None:
-        """Nothing."""
-
     @contextmanager
     def watch(self, folder: RunFolder, stage: str, parts: set[str]) -> Iterator[None]:
-        """Nothing."""
+        """Shows a stage's progress while the block runs; `parts` are all that it will have (none: not known before)."""
         yield
 
 
-class Terminal:
+class Terminal(Progress):
     """One line on standard error that is rewritten, or, where that is no terminal, a new one now and then."""
 
     def __init__(self) -> None:

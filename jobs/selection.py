@@ -26,6 +26,8 @@ def select_tasks(job: Job, identity: str) -> list[SelectTask]:
     buckets = bucket_count(max(key_bytes, candidate_bytes))
     parts = job.needs("extract", STAGE).parts
     return [
-        SelectTask(run_url=job.url, part=part, number=number, identity=identity, buckets=buckets, config=job.config.select)
+        SelectTask(
+            run_url=job.url, part=part, number=number, identity=identity, buckets=buckets, config=job.config.select
+        )
         for number, part in enumerate(parts)
     ]

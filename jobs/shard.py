@@ -19,7 +19,9 @@ def run(job: Job) -> None:
     """Writes the shards anew if anything that they depend on has changed."""
     select, fetch = job.needs("select", STAGE), job.needs("fetch", STAGE)
     config = job.config
-    assembled = digest("assemble", RULES_VERSION, config.image_filters, config.shard.seed, select.identity, fetch.identity)
+    assembled = digest(
+        "assemble", RULES_VERSION, config.image_filters, config.shard.seed, select.identity, fetch.identity
+    )
     identity = digest(STAGE, assembled, config.shard)
     if job.is_done(STAGE, identity) and job.folder.store.exists(MANIFEST):
         return

@@ -99,7 +99,12 @@ def _print_sample(sample: Sample) -> None:
     except (KeyError, msgspec.MsgspecError) as error:
         raise InputError(f"sample {sample.key} holds no document of m3w: {error}") from error
     console = Console(highlight=False)
-    facts = [document.key, document.date, f"{document.language} {document.language_score or ''}".strip(), document.licence]
+    facts = [
+        document.key,
+        document.date,
+        f"{document.language} {document.language_score or ''}".strip(),
+        document.licence,
+    ]
     _print_head(console, document.title, document.url, facts)
     for node in document.nodes:
         if isinstance(node, Text):
@@ -177,7 +182,12 @@ def _print_draft(made: Draft) -> None:
         if isinstance(node, DraftMedium):
             best = node.candidates[0]
             mark = " (from the page's metadata)" if node.fallback else ""
-            _print_label(console, f"<{node.kind}> {best.url[:200]}  {best.source}, {len(node.candidates)} candidates{mark}", node.alt, node.caption)
+            _print_label(
+                console,
+                f"<{node.kind}> {best.url[:200]}  {best.source}, {len(node.candidates)} candidates{mark}",
+                node.alt,
+                node.caption,
+            )
         else:
             console.print(Styled(node.text), "\n")
 
@@ -192,7 +202,9 @@ def _show_drops(folder: RunFolder, options: argparse.Namespace) -> int:
     """Rows of the drops tables, of one page if --url names it."""
     shown = 0
     for stage in ("extract", "select", "shard"):
-        for name in [file.path for commit in folder.commits(stage) for file in commit.files if file.path.startswith("drops/")]:
+        for name in [
+            file.path for commit in folder.commits(stage) for file in commit.files if file.path.startswith("drops/")
+        ]:
             with folder.store.open(name) as file:
                 rows = read_table(file, DROPS, name).to_pylist()
             for row in rows:
@@ -210,5 +222,7 @@ def _print_drop_row(row: dict[str, object], as_json: bool) -> None:
         sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
         return
     fields = {name: row[name] for name in ("kind", "reason", "url", "value", "threshold", "detail")}
-    drop = msgspec.convert({**fields, "medium_url": row["medium_url"] or "", "detail": row["detail"] or "", "url": row["url"] or ""}, Drop)
+    drop = msgspec.convert(
+        {**fields, "medium_url": row["medium_url"] or "", "detail": row["detail"] or "", "url": row["url"] or ""}, Drop
+    )
     sys.stdout.write(f"{row['stage']}  {drop.url}\n  {_drop_line(drop)}\n")

@@ -16,7 +16,9 @@ def run(url: str, as_json: bool) -> None:
     store = RunFolder(url).store
     data = store.read(MANIFEST) if store.exists(MANIFEST) else None
     if data is None:
-        raise InputError(f"{url}: no finished run here ({MANIFEST} is missing); run m3w crawl, or again if it was interrupted")
+        raise InputError(
+            f"{url}: no finished run here ({MANIFEST} is missing); run m3w crawl, or again if it was interrupted"
+        )
     manifest = decode_manifest(data)
     if as_json:
         sys.stdout.write(data.decode())

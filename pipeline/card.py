@@ -52,7 +52,12 @@ The pages belong to their publishers; this card grants no rights in them. `url` 
 
 def data_set_card(manifest: Manifest) -> str:
     """The card's text."""
-    flows = [("pages", manifest.pages), ("paragraphs", manifest.paragraphs), ("images", manifest.images), ("videos", manifest.videos)]
+    flows = [
+        ("pages", manifest.pages),
+        ("paragraphs", manifest.paragraphs),
+        ("images", manifest.images),
+        ("videos", manifest.videos),
+    ]
     languages = sorted(manifest.languages.items(), key=lambda item: (-item[1], item[0]))
     body = _BODY.format(
         documents=manifest.pages.kept,

@@ -38,7 +38,9 @@ class ShardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What the shards look like: the seed of their order, and the size that a tar should have, in bytes."""
 
     seed: int = 0
-    target_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 256 << 20  # ours: some 1,000 documents; webdataset's advice is 100 MB to 1 GB
+    target_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = (
+        256 << 20
+    )  # ours: some 1,000 documents; webdataset's advice is 100 MB to 1 GB
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

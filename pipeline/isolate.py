@@ -29,7 +29,9 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Note = Callable[[int], None]
 
-DEATHS_PER_RECORD = 2  # ours: the first may be the machine's fault (memory, an operator's kill), the second is the record's
+DEATHS_PER_RECORD = (
+    2  # ours: the first may be the machine's fault (memory, an operator's kill), the second is the record's
+)
 _SERVE = "from pipeline.isolate import _serve; _serve({fd})"
 
 
@@ -45,7 +47,9 @@ class _Child:
         with theirs:
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
             command = [sys.executable, "-P", "-c", _SERVE.format(fd=theirs.fileno())]
-            self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
+            )
         self.connection = Connection(ours.detach())
 
     def run(self, work: Callable[..., Any], task: object, skip: frozenset[int]) -> tuple[str, Any]:

@@ -49,7 +49,9 @@ def sum_counts(commits: Iterable[Commit]) -> Counter[str]:
 
 def _flow(kind: str, counts: dict[str, Counter[str]], kept: int) -> Flow:
     dropped = {stage: _below(of, f"{kind}.dropped.") for stage, of in counts.items()}
-    return Flow(entered=counts["extract"][f"{kind}.in"], kept=kept, dropped={stage: of for stage, of in dropped.items() if of})
+    return Flow(
+        entered=counts["extract"][f"{kind}.in"], kept=kept, dropped={stage: of for stage, of in dropped.items() if of}
+    )
 
 
 def _below(counts: Counter[str], prefix: str) -> dict[str, int]:

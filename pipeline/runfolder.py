@@ -185,4 +185,6 @@ def _decode(data: bytes, kind: type[Any], name: str) -> Any:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
-        raise SchemaError(f"{name} is not a record of version {RUN_VERSION} ({error}); give --out a new folder") from error
+        raise SchemaError(
+            f"{name} is not a record of version {RUN_VERSION} ({error}); give --out a new folder"
+        ) from error

@@ -89,7 +89,10 @@ class Store:
                 return list(self._local_ranges(ranges))
             starts = [offset for _, offset, _ in ranges]
             ends = [offset + length for _, offset, length in ranges]
-            return cast(list[bytes], self.fs.cat_ranges([self.path(name) for name, _, _ in ranges], starts, ends, on_error="raise"))
+            return cast(
+                list[bytes],
+                self.fs.cat_ranges([self.path(name) for name, _, _ in ranges], starts, ends, on_error="raise"),
+            )
 
     def _local_ranges(self, ranges: list[tuple[str, int, int]]) -> Iterator[bytes]:
         file, opened = None, ""
@@ -155,10 +158,16 @@ def _blamed(store: Store, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error) or type(error).__name__)
+        reason = (
+            "the disk is full"
+            if error.errno == errno.ENOSPC
+            else (error.strerror or str(error) or type(error).__name__)
+        )
         raise SurroundingsError(f"{where}: {reason}") from error
     except ImportError as error:
-        raise SurroundingsError(f"{where}: {error}; install the extra for this kind of URL (m3w[s3], m3w[gcs], m3w[http])") from error
+        raise SurroundingsError(
+            f"{where}: {error}; install the extra for this kind of URL (m3w[s3], m3w[gcs], m3w[http])"
+        ) from error
     except Exception as error:
         if type(error).__module__.split(".")[0] in {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google"}:
             raise SurroundingsError(f"{where}: {type(error).__name__}: {error}") from error
@@ -203,7 +212,9 @@ class Lock:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise OutputError(f"{self.store.url}: another m3w is writing here; wait for it, or take another --out") from None
+                raise OutputError(
+                    f"{self.store.url}: another m3w is writing here; wait for it, or take another --out"
+                ) from None
 
     def _take_lease(self) -> None:
         if self.store.exists(LOCK):

@@ -74,7 +74,7 @@ class Select(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pipeline: Any) -> Any:
         """Comments give the element type after each step."""
-        buckets, in_child = self._tasks[0].buckets, self._processes
+        tasks, buckets, in_child = self._tasks, self._tasks[0].buckets, self._processes
         by_url = (
             pipeline
             | "Keys" >> Spread(self._tasks, selection.document_keys, in_child, flat=True)  # (bucket, DOCUMENT_KEY)
@@ -89,17 +89,19 @@ class Select(beam.PTransform):  # type: ignore[misc]
         owned = (
             by_text.kept  # (part, KEPT)
             | "GroupKept" >> beam.GroupByKey()
-            | "MediaKeysTask" >> beam.MapTuple(_media_keys_task, tasks=self._tasks)
-            | "MediaKeys" >> beam.ParDo(InChild(selection.media_keys, in_child, flat=True)).with_output_types(tuple[int, bytes])
+            | "MediaKeysTask" >> beam.MapTuple(lambda part, kept: _media_keys_task(part, kept, tasks))
+            | "MediaKeys"
+            >> beam.ParDo(InChild(selection.media_keys, in_child, flat=True)).with_output_types(tuple[int, bytes])
             | "GroupByMediaUrl" >> beam.GroupByKey()
-            | "FirstOwners" >> beam.FlatMapTuple(lambda _, blobs: by_part(selection.first_owners(blobs)))  # (part, OWNED)
+            | "FirstOwners"
+            >> beam.FlatMapTuple(lambda _, blobs: by_part(selection.first_owners(blobs)))  # (part, OWNED)
         )
         verdicts = (by_url.verdicts, by_text.verdicts) | beam.Flatten()  # (part, VERDICT)
         every = pipeline | "EveryPart" >> beam.Create([(task.number, b"") for task in self._tasks], reshuffle=False)
         return (
             {"kept": by_text.kept, "verdicts": verdicts, "owned": owned, "every": every}
             | "GroupByPart" >> beam.CoGroupByKey()
-            | "WriteTask" >> beam.MapTuple(_write_task, tasks=self._tasks)
+            | "WriteTask" >> beam.MapTuple(lambda part, groups: _write_task(part, groups, tasks))
             | "Write" >> beam.ParDo(InChild(selection.write_selected, in_child)).with_output_types(Any)
         )
 
@@ -127,7 +129,9 @@ def _media_keys_task(part: int, kept: Iterable[bytes], tasks: list[selection.Sel
     return selection.MediaKeysTask(select=tasks[part], kept=b"".join(kept))
 
 
-def _write_task(part: int, groups: dict[str, Iterable[bytes]], tasks: list[selection.SelectTask]) -> selection.WriteTask:
+def _write_task(
+    part: int, groups: dict[str, Iterable[bytes]], tasks: list[selection.SelectTask]
+) -> selection.WriteTask:
     packed = {name: b"".join(groups[name]) for name in ("kept", "verdicts", "owned")}
     return selection.WriteTask(select=tasks[part], **packed)
 
@@ -153,8 +157,13 @@ class FetchFromCrawl(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pipeline: Any) -> Any:
         """One round a redirect; a round joins what is still looked for with the whole index."""
-        wanted = pipeline | "Wanted" >> Spread(self._wanted, fetch.wanted_keys, self._processes, flat=True)  # (bucket, WANTED)
-        index = pipeline | "Index" >> Spread(self._index, fetch.index_keys, self._processes, flat=True)  # (bucket, INDEXED)
+        chunk, files = self._chunk, self._files
+        wanted = pipeline | "Wanted" >> Spread(
+            self._wanted, fetch.wanted_keys, self._processes, flat=True
+        )  # (bucket, WANTED)
+        index = pipeline | "Index" >> Spread(
+            self._index, fetch.index_keys, self._processes, flat=True
+        )  # (bucket, INDEXED)
         found = []
         for number in range(self._redirects + 1):
             looked_up = (
@@ -168,7 +177,7 @@ class FetchFromCrawl(beam.PTransform):  # type: ignore[misc]
             found  # ((file, stretch), FOUND)
             | "Flatten" >> beam.Flatten()
             | "GroupByStretch" >> beam.GroupByKey()
-            | "ChunkTask" >> beam.MapTuple(_chunk_task, chunk=self._chunk, files=self._files)
+            | "ChunkTask" >> beam.MapTuple(lambda stretch, blobs: _chunk_task(stretch, blobs, chunk, files))
             | "FetchChunk" >> beam.ParDo(InChild(fetch.fetch_chunk, self._processes)).with_output_types(str)
             | "Names" >> beam.combiners.ToList()
             | "Sort" >> beam.Map(sorted)
@@ -205,25 +214,34 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pipeline: Any) -> Any:
         """Comments give the element type after each step."""
-        candidates = [task.candidates for task in self._tasks]
-        every = pipeline | "EveryPart" >> beam.Create([(number, b"") for number in range(len(candidates))], reshuffle=False)
+        tasks = self._tasks
+        candidates = [task.candidates for task in tasks]
+        every = pipeline | "EveryPart" >> beam.Create(
+            [(number, b"") for number in range(len(candidates))], reshuffle=False
+        )
         matches = (
             {
-                "candidates": pipeline | "Candidates" >> Spread(candidates, assemble.candidate_keys, self._processes, flat=True),
+                "candidates": pipeline
+                | "Candidates" >> Spread(candidates, assemble.candidate_keys, self._processes, flat=True),
                 "media": pipeline | "Media" >> Spread(self._media, assemble.media_records, self._processes, flat=True),
             }  # (bucket, OWNED) and (bucket, MEDIUM)
             | "GroupByUrl" >> beam.CoGroupByKey()
-            | "Match" >> beam.FlatMapTuple(lambda _, groups: assemble.match(groups["candidates"], groups["media"]))  # (part, MATCH)
+            | "Match"
+            >> beam.FlatMapTuple(
+                lambda _, groups: assemble.match(groups["candidates"], groups["media"])
+            )  # (part, MATCH)
         )
         return (
             {"matches": matches, "every": every}
             | "GroupByPart" >> beam.CoGroupByKey()
-            | "AssembleTask" >> beam.MapTuple(_assemble_task, tasks=self._tasks)
+            | "AssembleTask" >> beam.MapTuple(lambda part, groups: _assemble_task(part, groups, tasks))
             | "Run" >> beam.ParDo(InChild(assemble.assemble, self._processes)).with_output_types(Any)
         )
 
 
-def _assemble_task(part: int, groups: dict[str, Iterable[bytes]], tasks: list[assemble.AssembleTask]) -> assemble.AssembleTask:
+def _assemble_task(
+    part: int, groups: dict[str, Iterable[bytes]], tasks: list[assemble.AssembleTask]
+) -> assemble.AssembleTask:
     return msgspec.structs.replace(tasks[part], matches=b"".join(groups["matches"]))
 
 

@@ -131,7 +131,9 @@ def decode_draft_nodes(data: str | bytes) -> list[Text | DraftMedium]:
         raise SchemaError(f"not the nodes of a draft: {error}") from error
 
 
-class Medium(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True, omit_defaults=True):
+class Medium(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True, omit_defaults=True
+):
     """A medium of a document: the member of its sample that holds the bytes, and what is known of it.
 
     `member` is the part of the file's name after the sample key (`000.jpg`). `url` is the candidate that was taken, `source` and `rank`

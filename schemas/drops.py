@@ -92,7 +92,9 @@ class DropReason(StrEnum):
     VIDEO_NOT_TAKEN = "video_not_taken"  # the run takes no videos
     # shard
     NO_IMAGE = "no_image"  # a page without a medium, after extraction or after the image filters
-    FALLBACK_NOT_NEEDED = "fallback_not_needed"  # a picture of the page's metadata, where the body has pictures of its own
+    FALLBACK_NOT_NEEDED = (
+        "fallback_not_needed"  # a picture of the page's metadata, where the body has pictures of its own
+    )
     WITH_PAGE = "with_page"  # fell with its page
 
 

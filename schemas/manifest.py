@@ -73,7 +73,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if flow.entered != flow.kept + flow.lost:
                 raise SchemaError(f"{name} do not add up: {flow.entered} in, {flow.kept} kept, {flow.lost} dropped")
         if self.pages.kept != sum(shard.samples for shard in self.shards):
-            raise SchemaError(f"{self.pages.kept} pages kept, but the shards hold {sum(shard.samples for shard in self.shards)} samples")
+            raise SchemaError(
+                f"{self.pages.kept} pages kept, but the shards hold {sum(shard.samples for shard in self.shards)} samples"
+            )
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -26,7 +26,11 @@ FORMS: dict[str, Any] = {
 
 def json_schema(form: str) -> bytes:
     """The JSON Schema (2020-12) of one form, indented."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": form, **msgspec.json.schema(FORMS[form])}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": form,
+        **msgspec.json.schema(FORMS[form]),
+    }
     return msgspec.json.format(msgspec.json.encode(schema), indent=1) + b"\n"
 
 

@@ -86,7 +86,9 @@ def ustar_header(name: str, size: int) -> bytes:
     """One pinned 512-byte ustar header: mode 0644, owner 0, time 0. `size` is in bytes, below 8 GiB."""
     encoded = name.encode()
     if len(encoded) > 100 or size >= 8**11:
-        raise ShardError(f"a tar member of {size} bytes named {name!r} is past ustar's limits (100 bytes of name, 8 GiB)")
+        raise ShardError(
+            f"a tar member of {size} bytes named {name!r} is past ustar's limits (100 bytes of name, 8 GiB)"
+        )
     head = encoded.ljust(100, b"\0") + b"0000644\x000000000\x000000000\0" + b"%011o\x0000000000000\0" % size
     tail = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\0" + bytes(167)
     checksum = sum(head) + 8 * 32 + sum(tail)
@@ -140,7 +142,9 @@ def read_sample(file: BinaryIO, entry: IndexEntry) -> Sample:
     file.seek(entry.offset)
     block = file.read(entry.length)
     if len(block) != entry.length:
-        raise ShardError(f"sample {entry.key} needs {entry.length} bytes at {entry.offset}, the tar has {len(block)}: it was cut or changed")
+        raise ShardError(
+            f"sample {entry.key} needs {entry.length} bytes at {entry.offset}, the tar has {len(block)}: it was cut or changed"
+        )
     return cut_sample(block, entry)
 
 

@@ -68,7 +68,9 @@ MEDIA_INDEX = _schema(
 
 SELECTED = _schema("selected", ("row", pa.int32()), ("key", pa.string()))
 
-MEDIA_URLS = _schema("media_urls", ("url", pa.string()), ("media_key", _KEY), ("kind", pa.string()), ("page_url", pa.string()))
+MEDIA_URLS = _schema(
+    "media_urls", ("url", pa.string()), ("media_key", _KEY), ("kind", pa.string()), ("page_url", pa.string())
+)
 
 MEDIA = _schema(
     "media",

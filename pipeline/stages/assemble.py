@@ -112,7 +112,7 @@ def selected_rows(task: SelectTask, selected_part: str) -> Records:
     """The rows of a documents part that were selected, ascending."""
     name = f"selected/{selected_part}.parquet"
     with RunFolder(task.run_url).store.open(name) as file:
-        return np.sort(read_table(file, SELECTED, name, ["row"])["row"].to_numpy())  # type: ignore[return-value]
+        return np.sort(read_table(file, SELECTED, name, ["row"])["row"].to_numpy())
 
 
 class CandidateTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,14 +124,19 @@ class CandidateTask(msgspec.Struct, frozen=True, kw_only=True):
 
 def candidate_keys(task: CandidateTask, note: Note, skip: frozenset[int]) -> Bucketed:
     """The candidate keys of a part's selected documents, by bucket."""
-    return list(split(candidate_records(task.select, selected_rows(task.select, task.selected_part)), task.select.buckets))
+    return list(
+        split(candidate_records(task.select, selected_rows(task.select, task.selected_part)), task.select.buckets)
+    )
 
 
 def match(candidate_blobs: Iterable[bytes], media_blobs: Iterable[bytes]) -> list[tuple[int, bytes]]:
     """(documents part, packed matches) of one bucket."""
     candidates, media = join(candidate_blobs, OWNED), join(media_blobs, MEDIUM)
     media = media[np.lexsort((media["offset"], media["media_part"], media["lo"], media["hi"]))]
-    places = {key: place for place, key in reversed(list(enumerate(zip(media["hi"].tolist(), media["lo"].tolist(), strict=True))))}
+    places = {
+        key: place
+        for place, key in reversed(list(enumerate(zip(media["hi"].tolist(), media["lo"].tolist(), strict=True))))
+    }
     keys = zip(candidates["hi"].tolist(), candidates["lo"].tolist(), strict=True)
     at = np.array([places.get(key, -1) for key in keys], dtype=np.int64)
     candidates, hits = candidates[at >= 0], media[at[at >= 0]]
@@ -173,7 +178,11 @@ def assemble(task: AssembleTask, note: Note, skip: frozenset[int]) -> None:
             document, gone, media = _finish(stored, matches[start:end], task.media_parts)
             for drop in gone:
                 part.counts[f"{drop.kind}s.dropped.{drop.reason}"] += 1
-                drops.add(drop_row("shard", drop, stored["url"], msgspec.convert({k: stored[k] for k in _PROVENANCE}, Provenance)))
+                drops.add(
+                    drop_row(
+                        "shard", drop, stored["url"], msgspec.convert({k: stored[k] for k in _PROVENANCE}, Provenance)
+                    )
+                )
             if document is not None:
                 _count(part, document)
                 finished.append(_pack(document, media, task.seed))
@@ -184,7 +193,9 @@ def assemble(task: AssembleTask, note: Note, skip: frozenset[int]) -> None:
 _PROVENANCE = ("source", "offset", "length", "digest")
 
 
-def _finish(stored: dict[str, Any], matches: Records, media_parts: list[str]) -> tuple[Document | None, list[Drop], list[tuple[str, int, int]]]:
+def _finish(
+    stored: dict[str, Any], matches: Records, media_parts: list[str]
+) -> tuple[Document | None, list[Drop], list[tuple[str, int, int]]]:
     """The document with its media, what went, and where the media's bytes are."""
     nodes = decode_draft_nodes(stored["nodes"])
     media = [node for node in nodes if isinstance(node, DraftMedium)]
@@ -221,7 +232,9 @@ def _pick(medium: DraftMedium, matches: Records) -> Any:
     if len(usable):
         return usable[0]
     if not len(matches):
-        return Drop(kind="image", reason=DropReason.NOT_IN_CRAWL, medium_url=url, detail=f"{len(medium.candidates)} candidates")
+        return Drop(
+            kind="image", reason=DropReason.NOT_IN_CRAWL, medium_url=url, detail=f"{len(medium.candidates)} candidates"
+        )
     best = matches[0]
     value, threshold = (None if np.isnan(best[field]) else float(best[field]) for field in ("value", "threshold"))
     return Drop(
@@ -309,7 +322,12 @@ def _write_sorted(part: PartWriter, name: str, finished: list[tuple[int, int, by
     index = np.zeros(len(finished), dtype=ASSEMBLED)
     file = part.file(f"assembled/{name}.jsonl")
     for entry, (place, sample_bytes, record) in zip(index, finished, strict=True):
-        entry["place"], entry["offset"], entry["length"], entry["sample_bytes"] = place, file.tell(), len(record), sample_bytes
+        entry["place"], entry["offset"], entry["length"], entry["sample_bytes"] = (
+            place,
+            file.tell(),
+            len(record),
+            sample_bytes,
+        )
         file.write(record + b"\n")
         part.counts["sample_bytes"] += sample_bytes
     part.file(f"assembled/{name}.index").write(index.tobytes())

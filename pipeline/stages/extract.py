@@ -11,8 +11,8 @@ from typing import BinaryIO
 import msgspec
 
 from pipeline.config import ExtractConfig
-from pipeline.extract.candidates import decode_data_url
 from pipeline.extract.page import draft
+from pipeline.extract.placeholders import decode_data_url
 from pipeline.filters import FilterConfig, Filtered, filter_draft
 from pipeline.isolate import Note
 from pipeline.read.records import MediaRecord, OtherRecord, Page, Redirect, read
@@ -110,7 +110,12 @@ class _SliceWriter:
         try:
             page_draft = draft(page.html, page.url, charset=page.charset)
         except Exception as error:  # one page's fault must not cost its neighbours; tests show these rows
-            page_draft = Drop(kind="page", reason=DropReason.EXTRACTOR_FAULT, url=page.url, detail=f"{type(error).__name__}: {error}"[:200])
+            page_draft = Drop(
+                kind="page",
+                reason=DropReason.EXTRACTOR_FAULT,
+                url=page.url,
+                detail=f"{type(error).__name__}: {error}"[:200],
+            )
         if isinstance(page_draft, Drop):
             self._drop_page(page_draft, page.provenance)
             return
@@ -207,7 +212,14 @@ class _SliceWriter:
 
     def _index(self, url: str, kind: str, mime: str, date: str, digest: str, reference: dict[str, object]) -> None:
         self._counts["media_index"] += 1
-        row = {"url": url, "media_key": key16(media_key(url)), "kind": kind, "mime": mime, "date": date, "digest": digest}
+        row = {
+            "url": url,
+            "media_key": key16(media_key(url)),
+            "kind": kind,
+            "mime": mime,
+            "date": date,
+            "digest": digest,
+        }
         self._media_index.add(row | reference)
 
     def _redirect(self, record: Redirect) -> None:

@@ -36,9 +36,21 @@ KINDS = ("image", "video", "redirect")
 WANTED = np.dtype([*KEY, ("for_hi", "<u8"), ("for_lo", "<u8")])
 # A record of the media index; `file` is a place in the sorted list of files that references name.
 INDEXED = np.dtype(
-    [*KEY, ("to_hi", "<u8"), ("to_lo", "<u8"), ("date", "<u8"), ("kind", "<u1"), ("file", "<u4"), ("offset", "<u8"), ("length", "<u8"), ("tie", "<u8")]
+    [
+        *KEY,
+        ("to_hi", "<u8"),
+        ("to_lo", "<u8"),
+        ("date", "<u8"),
+        ("kind", "<u1"),
+        ("file", "<u4"),
+        ("offset", "<u8"),
+        ("length", "<u8"),
+        ("tie", "<u8"),
+    ]
 )
-FOUND = np.dtype([("for_hi", "<u8"), ("for_lo", "<u8"), ("kind", "<u1"), ("file", "<u4"), ("offset", "<u8"), ("length", "<u8")])
+FOUND = np.dtype(
+    [("for_hi", "<u8"), ("for_lo", "<u8"), ("kind", "<u1"), ("file", "<u4"), ("offset", "<u8"), ("length", "<u8")]
+)
 
 Bucketed = list[tuple[int, bytes]]
 
@@ -66,7 +78,9 @@ def index_keys(task: LookupTask, note: Note, skip: frozenset[int]) -> Bucketed:
     records = np.zeros(table.num_rows, dtype=INDEXED)
     records["hi"], records["lo"] = key_numbers(table["media_key"].to_pylist()).T
     records["to_hi"], records["to_lo"] = key_numbers(key or bytes(16) for key in table["target_key"].to_pylist()).T
-    records["date"] = [int("".join(filter(str.isdigit, date or ""))[:14].ljust(14, "0")) for date in table["date"].to_pylist()]
+    records["date"] = [
+        int("".join(filter(str.isdigit, date or ""))[:14].ljust(14, "0")) for date in table["date"].to_pylist()
+    ]
     records["kind"] = [KINDS.index(kind) for kind in table["kind"].to_pylist()]
     names = table["ref_name"].to_pylist()
     records["file"] = [task.files.get(name or "", 0) for name in names]
@@ -84,9 +98,13 @@ def look_up(wanted_blobs: Iterable[bytes], index_blobs: Iterable[bytes]) -> tupl
     """
     wanted, index = join(wanted_blobs, WANTED), join(index_blobs, INDEXED)
     newest_first = np.uint64(10**15) - index["date"]
-    index = index[np.lexsort((index["tie"], newest_first, index["kind"] == KINDS.index("redirect"), index["lo"], index["hi"]))]
+    index = index[
+        np.lexsort((index["tie"], newest_first, index["kind"] == KINDS.index("redirect"), index["lo"], index["hi"]))
+    ]
     index = index[first_of_runs(index, ("hi", "lo")) == np.arange(len(index))]
-    places = {(hi, lo): place for place, (hi, lo) in enumerate(zip(index["hi"].tolist(), index["lo"].tolist(), strict=True))}
+    places = {
+        (hi, lo): place for place, (hi, lo) in enumerate(zip(index["hi"].tolist(), index["lo"].tolist(), strict=True))
+    }
     keys = zip(wanted["hi"].tolist(), wanted["lo"].tolist(), strict=True)
     at = np.array([places.get(key, -1) for key in keys], dtype=np.int64)
     wanted, hits = wanted[at >= 0], index[at[at >= 0]]
@@ -106,7 +124,9 @@ def chunks(found: Records) -> list[tuple[tuple[int, int], bytes]]:
     stretch = found["offset"] // np.uint64(CHUNK_BYTES)
     order = np.lexsort((stretch, found["file"]))
     found, stretch = found[order], stretch[order]
-    borders = np.flatnonzero((np.diff(stretch.astype(np.int64)) != 0) | (np.diff(found["file"].astype(np.int64)) != 0)) + 1
+    borders = (
+        np.flatnonzero((np.diff(stretch.astype(np.int64)) != 0) | (np.diff(found["file"].astype(np.int64)) != 0)) + 1
+    )
     runs = np.split(np.arange(len(found)), borders)
     return [((int(found["file"][run[0]]), int(stretch[run[0]])), found[run].tobytes()) for run in runs if len(run)]
 
@@ -168,7 +188,9 @@ def _write_media(
                 rows.extend(_row(key, KINDS[run[0]["kind"]], picture) for key in keys)
                 if isinstance(picture, Picture):
                     stored.append(slice(first, len(rows)))
-                    yield Sample(keys[0].hex(), {picture.extension: picture.data, "json": _describe(keys[0].hex(), picture)})
+                    yield Sample(
+                        keys[0].hex(), {picture.extension: picture.data, "json": _describe(keys[0].hex(), picture)}
+                    )
 
     entries = write_shard(samples(), part.file(f"media/{name}.tar"))
     for entry, of in zip(entries, stored, strict=True):

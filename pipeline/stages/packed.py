@@ -6,7 +6,7 @@ array, and nothing depends on the order in which the strings arrive: every join 
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ def key_numbers(keys: Iterable[bytes]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(keys), dtype=">u8").reshape(-1, 2).astype(np.uint64)
 
 
-def key_bytes(hi: int, lo: int) -> bytes:
+def key_bytes(hi: Any, lo: Any) -> bytes:
     """The 16 bytes of a key."""
     return int(hi).to_bytes(8, "big") + int(lo).to_bytes(8, "big")
 

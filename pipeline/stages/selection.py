@@ -34,11 +34,29 @@ STAGE = "select"
 RULES_VERSION = 1
 
 DOCUMENT_KEY = np.dtype(
-    [*KEY, ("text_hi", "<u8"), ("text_lo", "<u8"), ("date", "<i8"), ("media", "<u4"), ("tie", "<u8"), ("part", "<u4"), ("row", "<u4")]
+    [
+        *KEY,
+        ("text_hi", "<u8"),
+        ("text_lo", "<u8"),
+        ("date", "<i8"),
+        ("media", "<u4"),
+        ("tie", "<u8"),
+        ("part", "<u4"),
+        ("row", "<u4"),
+    ]
 )
 # A document that goes: the reason's place in VERDICTS, and the key and date of the document that stays in its stead.
 VERDICTS = (DropReason.DUPLICATE_URL, DropReason.DUPLICATE_TEXT)
-VERDICT = np.dtype([("part", "<u4"), ("row", "<u4"), ("reason", "<u1"), ("better_hi", "<u8"), ("better_lo", "<u8"), ("better_date", "<i8")])
+VERDICT = np.dtype(
+    [
+        ("part", "<u4"),
+        ("row", "<u4"),
+        ("reason", "<u1"),
+        ("better_hi", "<u8"),
+        ("better_lo", "<u8"),
+        ("better_date", "<i8"),
+    ]
+)
 KEPT = np.dtype([("part", "<u4"), ("row", "<u4")])
 OWNED = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2")])
 PACKED_CANDIDATE = np.dtype([("medium", "<u2"), ("rank", "<u2"), ("hi", ">u8"), ("lo", ">u8")])  # documents.media_keys
@@ -79,9 +97,14 @@ def document_keys(task: SelectTask, note: Note, skip: frozenset[int]) -> Buckete
     records["text_hi"], records["text_lo"] = text_keys.T
     records["date"] = [_seconds(date) for date in table["date"].to_pylist()]
     records["media"] = table["images"].to_numpy() + table["videos"].to_numpy()
-    records["tie"] = [_tie(source, offset) for source, offset in zip(table["source"].to_pylist(), table["offset"].to_pylist(), strict=True)]
+    records["tie"] = [
+        _tie(source, offset)
+        for source, offset in zip(table["source"].to_pylist(), table["offset"].to_pylist(), strict=True)
+    ]
     records["part"], records["row"] = task.number, np.arange(len(records))
-    allowed = np.array([banned_word(url, task.config.banned_url_words) is None for url in table["url"].to_pylist()], dtype=bool)
+    allowed = np.array(
+        [banned_word(url, task.config.banned_url_words) is None for url in table["url"].to_pylist()], dtype=bool
+    )
     return list(split(records[allowed], task.buckets))
 
 
@@ -104,8 +127,12 @@ def first_by_text(blobs: Iterable[bytes]) -> tuple[Records, Records]:
     """(survivors, verdicts) of one bucket of re-keyed records: of each text the document with most media survives, then the latest."""
     records = join(blobs, DOCUMENT_KEY)
     media = records["media"].astype(np.int64)
-    order = np.lexsort((records["tie"], records["text_lo"], records["text_hi"], -records["date"], -media, records["lo"], records["hi"]))
-    survivors, verdicts = _first_stays(records[order], ("hi", "lo"), VERDICTS.index(DropReason.DUPLICATE_TEXT), better=("text_hi", "text_lo"))
+    order = np.lexsort(
+        (records["tie"], records["text_lo"], records["text_hi"], -records["date"], -media, records["lo"], records["hi"])
+    )
+    survivors, verdicts = _first_stays(
+        records[order], ("hi", "lo"), VERDICTS.index(DropReason.DUPLICATE_TEXT), better=("text_hi", "text_lo")
+    )
     return survivors, verdicts
 
 
@@ -118,7 +145,11 @@ def _first_stays(
     winners = records[first[~stays]]
     verdicts["part"], verdicts["row"] = records["part"][~stays], records["row"][~stays]
     verdicts["reason"] = reason
-    verdicts["better_hi"], verdicts["better_lo"], verdicts["better_date"] = winners[better[0]], winners[better[1]], winners["date"]
+    verdicts["better_hi"], verdicts["better_lo"], verdicts["better_date"] = (
+        winners[better[0]],
+        winners[better[1]],
+        winners["date"],
+    )
     return records[stays], verdicts
 
 
@@ -157,8 +188,11 @@ def candidate_records(task: SelectTask, rows: Records) -> Records:
 def first_owners(blobs: Iterable[bytes]) -> Records:
     """Each media URL of one bucket once, owned by the first document that names it."""
     records = join(blobs, OWNED)
-    records = records[np.lexsort((records["rank"], records["medium"], records["row"], records["part"], records["lo"], records["hi"]))]
-    return records[first_of_runs(records, ("hi", "lo")) == np.arange(len(records))]
+    records = records[
+        np.lexsort((records["rank"], records["medium"], records["row"], records["part"], records["lo"], records["hi"]))
+    ]
+    owners: Records = records[first_of_runs(records, ("hi", "lo")) == np.arange(len(records))]
+    return owners
 
 
 class WriteTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,7 +217,9 @@ def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[st
         drops = TableWriter(part.file(f"drops/{STAGE}-{name}.parquet"), DROPS)
         urls = TableWriter(part.file(f"media-urls/{name}.parquet"), MEDIA_URLS)
         is_kept = set(kept_rows.tolist())
-        for row, document in enumerate(table.select(["key", "url", "nodes", "source", "offset", "length", "digest"]).to_pylist()):
+        for row, document in enumerate(
+            table.select(["key", "url", "nodes", "source", "offset", "length", "digest"]).to_pylist()
+        ):
             if row in is_kept:
                 selected.add({"row": row, "key": document["key"]})
                 part.counts["documents"] += 1
@@ -191,8 +227,8 @@ def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[st
             for drop in _document_drops(document, verdicts.get(row), select.config):
                 part.counts[f"{drop.kind}s.dropped.{drop.reason}"] += 1
                 drops.add(drop_row(STAGE, drop, document["url"], _provenance(document)))
-        for row in _media_url_rows(table, join([task.owned], OWNED)):
-            urls.add(row)
+        for url in _media_url_rows(table, join([task.owned], OWNED)):
+            urls.add(url)
         part.counts["media_urls"] = urls.count
         for writer in (selected, drops, urls):
             writer.close()
@@ -203,7 +239,9 @@ def _document_drops(document: dict[str, object], verdict: Records | None, config
     nodes = decode_draft_nodes(str(document["nodes"]))
     url = str(document["url"])
     if verdict is None:
-        page = Drop(kind="page", reason=DropReason.BANNED_URL, url=url, detail=banned_word(url, config.banned_url_words) or "")
+        page = Drop(
+            kind="page", reason=DropReason.BANNED_URL, url=url, detail=banned_word(url, config.banned_url_words) or ""
+        )
     else:
         better = key_bytes(verdict["better_hi"], verdict["better_lo"]).hex()
         date = datetime.fromtimestamp(int(verdict["better_date"]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -255,4 +293,3 @@ def _tie(source: str, offset: int) -> int:
 def hash_number(text: str) -> int:
     """The first 8 bytes of a text's SHA-256 as a number."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
-

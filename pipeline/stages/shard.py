@@ -96,16 +96,20 @@ def _samples(store: Store, records: Iterator[Assembled]) -> Iterator[Sample]:
 
 def _with_media(store: Store, records: list[Assembled]) -> Iterator[Sample]:
     wanted = sorted({place for record in records for place in record.media})
-    blocks = dict(zip(wanted, store.read_ranges([(f"media/{part}.tar", at, size) for part, at, size in wanted]), strict=True))
+    blocks = dict(
+        zip(wanted, store.read_ranges([(f"media/{part}.tar", at, size) for part, at, size in wanted]), strict=True)
+    )
     for record in records:
         members: dict[str, bytes] = {"json": bytes(record.json)}
         media = [node for node in msgspec.json.decode(record.json)["nodes"] if node["kind"] != "text"]
         for medium, place in zip(media, record.media, strict=True):
-            members[medium["member"]] = _checked(blocks[tuple(place)], medium, place)
+            members[medium["member"]] = _checked(blocks[place], medium, place)
         yield Sample(record.key, members)
 
 
 def _checked(data: bytes, medium: dict[str, Any], place: tuple[str, int, int]) -> bytes:
     if hashlib.sha256(data).hexdigest() != medium["sha256"]:
-        raise ShardError(f"media/{place[0]}.tar does not hold {medium['url']} at {place[1]}: it was changed; run fetch again in a new folder")
+        raise ShardError(
+            f"media/{place[0]}.tar does not hold {medium['url']} at {place[1]}: it was changed; run fetch again in a new folder"
+        )
     return data
