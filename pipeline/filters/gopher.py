@@ -5,7 +5,7 @@ In scripts without spaces word lengths are not judged; word counts are, by the p
 """
 
 from pipeline.filters.lists import common_words
-from pipeline.filters.passage import Passage, repeated_elements
+from pipeline.filters.passage import SPACELESS_LANGUAGES, Passage, repeated_elements
 from pipeline.filters.rule import Measure, Rule, RuleConfig, Source
 from schemas.drops import DropReason
 
@@ -90,12 +90,12 @@ def alphabetic_words(passage: Passage) -> float | None:
 def different_stop_words(passage: Passage) -> float | None:
     """How many of the language's common words the text holds; not judged without a list (English: Gopher's own eight).
 
-    In scripts without spaces a common word counts wherever its characters stand.
+    In languages without spaces a common word counts wherever its characters stand.
     """
     common = common_words(passage.language)
     if not common:
         return None
-    if passage.spaceless:
+    if passage.language in SPACELESS_LANGUAGES:
         return sum(word in passage.bare for word in common)
     return len(common.intersection(passage.terms))
 

@@ -23,6 +23,8 @@ SENTENCE_MARKS = tuple(".!?…。．！？؟۔।॥።։")
 _HAN = "\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 _THAI = "\u0e00-\u109f\u1780-\u17ff"
 _WIDE_PUNCTUATION = "\u2010-\u2017\u201c-\u2027\u3000-\u3004\u3008-\u3020\u3030\u30fb\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+SPACELESS_LANGUAGES = frozenset(("zh", "wuu", "yue", "ja", "th", "lo", "bo", "dz", "my", "km"))
+
 _SPACELESS = re.compile(f"[{_HAN}{_THAI}]")
 _PIECES = re.compile(rf"[{_HAN}]{{1,2}}|[{_THAI}]{{1,4}}|[^\s{_HAN}{_THAI}{_WIDE_PUNCTUATION}]+")
 
@@ -53,7 +55,7 @@ class Passage:
         bare_lines = [_without_marks(line) if line.startswith(_MARKED) else line for line in self.lines]
         self.bare_lines = [line for line in bare_lines if line]
         self.bare = "\n".join(self.bare_lines)
-        lowered = self.bare.lower()
+        lowered = self.bare.lower().replace("’", "'")
         if lowered.isascii() or not _SPACELESS.search(lowered):
             self.words = lowered.split()
             self.spaceless = False
