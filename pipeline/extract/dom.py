@@ -1,0 +1,138 @@
+"""Bytes to the HTML5 tree, within deterministic budgets.
+
+The engine is lexbor (selectolax): it builds the tree that a browser builds. Three shapes of input make it slow, all of them rare and
+hostile: nesting (its time is quadratic in the depth), very many attributes on one tag (quadratic too), and formatting elements that stay
+open (the standard opens them again in every paragraph, so that m of them and n paragraphs make m * n nodes). `parse` recognises them by
+a look at the bytes that costs ordinary pages 0.1 ms. Nested and misnested pages are flattened first: libxml2 (lxml) reads them as a
+stream of events, in linear time and whatever their depth, and what comes out is the same text and media at a bounded depth. What is
+beyond the budgets is a drop.
+"""
+
+import re
+from html import escape
+
+from lxml import etree
+from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser
+
+from pipeline.extract.charset import to_utf8
+from schemas.drops import Drop, DropReason
+
+MAX_BYTES = 32 << 20  # ours: the longest book of Project Gutenberg in one page has 15 MB
+MAX_TAGS = 400_000  # ours: about one second of walking
+MAX_ATTRIBUTES = 2_000  # ours: real tags have up to about 100
+MAX_DEPTH = 400  # ours: real pages go to about 60; Chromium's own limit is 512
+MAX_REOPENED = 1_000  # ours: formatting elements open at once times tags, in thousands; three per tag is the standard's own limit for equal ones
+FEW_TAGS = 1_500  # ours: so few cannot take 0.2 s, however they are nested
+SHALLOW_TAGS = 6_000  # ours: so few cannot take 0.2 s by their depth
+
+_TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9:-]*)")
+_FORMATTING_TAG = re.compile(rb"<(/?)(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s/>]", re.IGNORECASE)
+_LONG_TAG = re.compile(rb"<[a-zA-Z][^>]{16384,}")
+_ATTRIBUTE = re.compile(rb"""[\s/]+[^\s/>=]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>"']+))?""")
+_WINDOW = 32_768  # bytes; a tag with so many attributes that it matters has no ">" in one of them
+# Tags that do not nest by themselves: void ones, and those that end where a sibling starts.
+_FLAT = frozenset(
+    b"area base br col embed hr img input link meta source track wbr param p li td th tr dd dt option body html head tbody thead tfoot".split()
+)
+_VOID = frozenset("area base br col embed hr img input link meta source track wbr param".split())
+_FORMATTING = frozenset("b big code em font i nobr s small strike strong tt u".split())
+_UNSEEN = frozenset("script style".split())
+
+
+def parse(html: bytes, url: str, charset: str | None = None) -> LexborHTMLParser | Drop:
+    """The tree of a page, or the drop of one beyond the budgets. Costs at most about a second whatever the bytes are."""
+    if len(html) > MAX_BYTES:
+        return _drop(DropReason.BODY_TOO_LARGE, url, len(html), MAX_BYTES)
+    html = to_utf8(html, charset)
+    attributes = _most_attributes(html)
+    if attributes > MAX_ATTRIBUTES:
+        return _drop(DropReason.TOO_MANY_ATTRIBUTES, url, attributes, MAX_ATTRIBUTES)
+    tags = html.count(b"<")
+    if tags > MAX_TAGS:
+        return _drop(DropReason.TOO_MANY_NODES, url, tags, MAX_TAGS)
+    if (tags > FEW_TAGS and _reopens(html, tags)) or (tags > SHALLOW_TAGS and _is_deep(html)):
+        html = flatten(html)
+    return LexborHTMLParser(html, options=LexborDocumentOptions.WO_EVENTS)
+
+
+def _drop(reason: DropReason, url: str, value: int, threshold: int) -> Drop:
+    return Drop(kind="page", reason=reason, url=url, value=value, threshold=threshold)
+
+
+def _most_attributes(html: bytes) -> int:
+    """The largest number of attributes of one very long tag; 0 where there is none so long."""
+    find = html.find
+    if all(find(b">", start, start + _WINDOW) >= 0 for start in range(0, len(html) - _WINDOW, _WINDOW)):
+        return 0
+    return max((len(_ATTRIBUTE.findall(tag)) for tag in _LONG_TAG.findall(html)), default=0)
+
+
+def _reopens(html: bytes, tags: int) -> bool:
+    """Whether formatting elements stay open over so many tags that opening them again makes too many nodes."""
+    found = _FORMATTING_TAG.findall(html)
+    if len(found) * tags <= MAX_REOPENED * 1000:
+        return False
+    opened = most = 0
+    for slash in found:
+        opened += -1 if slash else 1
+        if opened < 0:
+            opened = 0
+        elif opened > most:
+            most = opened
+    return most * tags > MAX_REOPENED * 1000
+
+
+def _is_deep(html: bytes) -> bool:
+    """Whether elements may nest deeper than `MAX_DEPTH`, counted without the tags that end by themselves."""
+    depth = 0
+    for slash, name in _TAG.findall(html):
+        if name.lower() not in _FLAT:
+            depth += -1 if slash else 1
+            if depth > MAX_DEPTH:
+                return True
+            if depth < 0:
+                depth = 0
+    return False
+
+
+def flatten(html: bytes) -> bytes:
+    """The same text and media, nested at most `MAX_DEPTH` deep and without formatting elements, as well-formed HTML."""
+    target = _Flattener()
+    parser = etree.HTMLParser(target=target, encoding="utf-8", huge_tree=True)
+    parser.feed(html)
+    out: bytes = parser.close()
+    return out
+
+
+class _Flattener:
+    """Takes libxml2's events and writes markup again; elements below `MAX_DEPTH` lose their tags and keep their content."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._unseen = 0
+        self._out: list[str] = []
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag in _UNSEEN:
+            self._unseen += 1
+        elif tag in _VOID or tag not in _FORMATTING:
+            if tag not in _VOID:
+                self._depth += 1
+            if self._depth <= MAX_DEPTH or tag in _VOID:
+                written = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items())
+                self._out.append(f"<{tag}{written}>")
+
+    def end(self, tag: str) -> None:
+        if tag in _UNSEEN:
+            self._unseen -= 1
+        elif tag not in _VOID and tag not in _FORMATTING:
+            if self._depth <= MAX_DEPTH:
+                self._out.append(f"</{tag}>")
+            self._depth -= 1
+
+    def data(self, text: str) -> None:
+        if not self._unseen:
+            self._out.append(escape(text, quote=False))
+
+    def close(self) -> bytes:
+        return "".join(self._out).encode("utf-8", "replace")

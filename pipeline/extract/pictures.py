@@ -1,0 +1,139 @@
+"""Which media of a page belong to its content, and under which URLs they may be had.
+
+A medium belongs where the text around it does: it is judged by the signs of the containers that it does not share with kept text, and by
+its distance from that text. What its attributes and URL say (blank, pixel, logo, tiny) is asked last, since it needs the URLs.
+"""
+
+import re
+from urllib.parse import unquote
+
+from pipeline.extract.blocks import Block, Mention, Walk
+from pipeline.extract.candidates import image_candidates, link_candidates, poster_candidates, ranked, video_candidates
+from pipeline.extract.placeholders import pixels, placeholder_reason
+from pipeline.extract.signs import BIT
+from pipeline.urls import Base
+from schemas.document import Candidate, DraftMedium
+from schemas.drops import Drop, DropReason
+
+LEAD_REACH = 8  # ours: blocks before the first kept text or h1 in which the lead picture may stand
+TAIL_REACH = 2  # ours: blocks after the last kept text
+
+_NEGATIVE = sum(
+    BIT[name]
+    for name in (
+        "nav", "tag_nav", "footer", "tag_footer", "tag_aside", "side", "comment", "share", "related", "ad", "notice", "sign_up",
+        "form", "tag_form", "author", "teaser", "header",
+    )
+)  # fmt: skip
+_SIZE = re.compile(r"-?\d{2,4}x\d{2,4}")
+_NOT_NAME = re.compile(r"[^a-z0-9]")
+
+
+def picture_name(url: str) -> str:
+    """What two renditions of one picture have in common: the name of the file without size, extension and directory."""
+    name = unquote(url.partition("?")[0].partition("#")[0].rpartition("/")[2]).lower()
+    stem = name.rpartition(".")[0] or name
+    return _NOT_NAME.sub("", _SIZE.sub("", stem))
+
+
+class Pictures:
+    """Judges the media of one page, given which of its blocks are kept."""
+
+    def __init__(self, walk: Walk, kept: list[bool], base: Base, url: str, lead: list[Candidate]) -> None:
+        self._walk = walk
+        self._kept = kept
+        self._base = base
+        self._url = url
+        self._lead = {name for c in lead if len(name := picture_name(c.url)) >= 6}
+        self._seen: set[str] = set()
+        self._names: set[str] = set()
+        places = [place for place, is_kept in enumerate(kept) if is_kept]
+        self._first = places[0] if places else 0
+        self._last = places[-1] if places else len(kept)
+        self._inside = [0] * len(walk.parents)
+        for place in places:
+            self._inside[walk.items[place].container] += 1
+        for container in range(len(walk.parents) - 1, 0, -1):
+            self._inside[walk.parents[container]] += self._inside[container]
+
+    def judge(self, mention: Mention, caption: str) -> DraftMedium | Drop:
+        """The medium that a mention is, or why it is none."""
+        walk = self._walk
+        kind = "video" if mention.tag.endswith("video") else "image"
+        stray = self._is_stray(mention)
+        if stray and not self._lead:
+            return self._drop(mention, kind, DropReason.BOILERPLATE_MEDIUM, _raw_url(mention))
+        candidates = self._candidates(mention)
+        if not candidates:
+            return self._drop(mention, kind, DropReason.NO_CANDIDATE, "")
+        best = candidates[0]
+        names = {picture_name(c.url) for c in candidates}
+        if stray and (self._lead.isdisjoint(names) or not self._names.isdisjoint(names)):
+            return self._drop(mention, kind, DropReason.BOILERPLATE_MEDIUM, best.url)
+        if kind == "image" and (reason := placeholder_reason(best.url, mention.attributes)) is not None:
+            return self._drop(mention, kind, reason, best.url)
+        if best.url in self._seen:
+            return self._drop(mention, kind, DropReason.REPEATED_IN_PAGE, best.url)
+        self._seen.update(c.url for c in candidates)
+        self._names |= names
+        get = mention.attributes.get
+        return DraftMedium(
+            kind=kind,
+            candidates=candidates,
+            alt=" ".join((get("alt") or get("aria-label") or "").split()),
+            title=" ".join((get("title") or "").split()),
+            caption=caption,
+            width=pixels(get("width")),
+            height=pixels(get("height")),
+            tracks=[url for track in mention.tracks if (url := self._base.join(track.get("src") or ""))],
+        )
+
+    def fallback(self, lead: list[Candidate]) -> DraftMedium | None:
+        """The picture that stands in the page's metadata only."""
+        if (
+            not lead
+            or any(picture_name(c.url) in self._names for c in lead)
+            or placeholder_reason(lead[0].url, {}) is not None
+        ):
+            return None
+        return DraftMedium(candidates=lead, fallback=True)
+
+    def _is_stray(self, mention: Mention) -> bool:
+        """Whether a mention stands outside the content."""
+        walk, place = self._walk, mention.item
+        if place < len(self._kept) and self._kept[place]:
+            return False
+        if not self._first - LEAD_REACH <= place <= self._last + TAIL_REACH:
+            return True
+        container, bits = mention.container, 0
+        while container and not self._inside[container]:
+            bits |= walk.bits[container]
+            container = walk.parents[container]
+        return bool(bits & _NEGATIVE)
+
+    def _candidates(self, mention: Mention) -> list[Candidate]:
+        base = self._base
+        if mention.tag.endswith("video"):
+            found = video_candidates(mention.attributes, base)
+            for source in mention.sources:
+                found += video_candidates(source, base)
+            return found + poster_candidates(mention.attributes, base) if found else []
+        found = image_candidates(mention.tag, mention.attributes, base) if mention.attributes else []
+        for source in mention.sources:
+            found += image_candidates("source", source, base)
+        for image in mention.noscript:
+            found += [
+                Candidate(url=c.url, source="noscript", width=c.width) for c in image_candidates("img", image, base)
+            ]
+        if mention.href:
+            found += link_candidates(mention.href, base)
+        return ranked(found) if len(found) > 1 else found
+
+    def _drop(self, mention: Mention, kind: str, reason: DropReason, url: str) -> Drop:
+        return Drop(
+            kind=kind, reason=reason, url=self._url, medium_url=url, detail=(mention.attributes.get("alt") or "")[:80]
+        )
+
+
+def _raw_url(mention: Mention) -> str:
+    return mention.attributes.get("src") or ""
