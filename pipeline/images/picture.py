@@ -45,8 +45,8 @@ Change: TypeAlias = Literal["stripped", "format", "framing", "turned", "colour",
 _MEASURED_PX = 64  # ours: at least so large a JPEG that keeps its bytes is decoded, at 1/2, 1/4 or 1/8, to be measured
 _STORED: dict[str, StoredFormat] = {"jpeg": "jpeg", "png": "png", "webp": "webp"}
 _JPEG_MAX_SIDE = 65_500  # libjpeg
-_PHOTO_BYTES_PER_PIXEL = 1  # ours: deflate brings drawings and screens to 0.02 to 0.5, photographs to 1.5 to 2.5
-_MAX_SCANS = 100  # ours: encoders write some 12; each scan of a progressive JPEG costs a pass over all pixels
+_PHOTO_BYTES_PER_PIXEL = 1  # ours: deflate leaves 0.02 to 0.7 of drawings and screens, 1.1 to 2.5 of photographs
+_MAX_SCANS = 50  # ours: encoders write some 12; each scan of a progressive JPEG costs a pass over all pixels
 
 
 class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     # Bytes of the source file; more is a drop.
     max_bytes: Annotated[int, msgspec.Meta(ge=1)] = 20_000_000  # ours: photographs from a camera are 5 to 15 MB
-    # Pixels (width x height) of the source; more is a drop, before decoding. Decoding takes 4 to 9 bytes of memory a pixel.
+    # Pixels (width x height) of the source; more is a drop, before decoding. Decoding takes up to 16 bytes of memory a pixel.
     max_pixels: Annotated[int, msgspec.Meta(ge=1)] = 50_000_000  # ours: above most cameras
     # Whether pictures larger than `short_side_px` are resized.
     resize: bool = True

@@ -104,8 +104,10 @@ def in_8_bits(image: Image.Image) -> Image.Image:
     mode = image.mode
     if mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert({"La": "LA", "RGBa": "RGBA"}.get(mode, mode)).convert("RGBA")
+    elif mode == "La":
+        image = image.convert("LA").convert("RGBA")
+    elif mode != "RGBA" and (mode in ("LA", "PA", "RGBa") or "transparency" in image.info):
+        image = image.convert("RGBA")
     elif mode == "1":
         image = image.convert("L")
     elif mode in ("P", "RGBX", "YCbCr"):
