@@ -44,11 +44,17 @@ class Engine:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
+        from pipeline.transforms import stop_children
+
         try:
             with beam.Pipeline(options=PipelineOptions(self._arguments())) as pipeline:
                 build(pipeline)
         except Exception as error:  # any runner wraps what a worker raised in an error of its own
+            stop_children()
             raise _unwrapped(error) from error
+        except KeyboardInterrupt:
+            stop_children()
+            raise
 
     def _arguments(self) -> list[str]:
         if not self.is_local:

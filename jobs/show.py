@@ -15,7 +15,7 @@ from rich.text import Text as Styled
 
 from jobs.presets import read_config
 from jobs.terminal_pictures import here, picture
-from pipeline import draft
+from pipeline.extract.page import draft
 from pipeline.filters import filter_draft
 from pipeline.read.inputs import find_inputs
 from pipeline.read.records import Page, read

@@ -81,12 +81,14 @@ class Workers:
         self._limit = limit
         self._slots = threading.Semaphore(limit)
         self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
+        self._all: set[_Child] = set()
+        self._stopped = False
 
     def run(self, work: Callable[[Task, Note, frozenset[int]], Result], task: Task) -> Result:
         """Runs `work(task, note, skip)` in a child and returns its result; exceptions of `work` are raised here.
 
         Raises:
-            SurroundingsError: the child died twice without having noted a record.
+            SurroundingsError: the child died twice without having noted a record, or `stop` was called.
         """
         if not self._limit:
             return work(task, lambda record: None, frozenset())
@@ -97,24 +99,24 @@ class Workers:
                 try:
                     return self._once(work, task, skip)
                 except _Died as died:
+                    if self._stopped:
+                        raise SurroundingsError("stopped") from died
                     deaths[died.last_note] += 1
                     if deaths[died.last_note] < DEATHS_PER_RECORD:
                         continue
                     if died.last_note is None or died.last_note in skip:
                         raise SurroundingsError(
-                            f"a worker process died {DEATHS_PER_RECORD} times (exit code {died.exit_code}) outside of any record; "
-                            "is the machine out of memory? Try fewer --workers"
+                            f"a worker process died {DEATHS_PER_RECORD} times (exit code {died.exit_code}) outside of "
+                            "any record; is the machine out of memory? Try fewer --workers"
                         ) from died
                     skip |= {died.last_note}
 
     def _once(self, work: Callable[..., Result], task: object, skip: frozenset[int]) -> Result:
-        try:
-            child = self._idle.get_nowait()
-        except queue.Empty:
-            child = _Child()
+        child = self._child()
         try:
             what, value = child.run(work, task, skip)
         except BaseException:  # a child that still works must not go back
+            self._all.discard(child)
             child.close()
             raise
         self._idle.put(child)
@@ -122,13 +124,21 @@ class Workers:
             raise value
         return value  # type: ignore[no-any-return]
 
-    def close(self) -> None:
-        """Ends the idle children."""
-        while True:
-            try:
-                self._idle.get_nowait().close()
-            except queue.Empty:
-                return
+    def _child(self) -> _Child:
+        if self._stopped:
+            raise SurroundingsError("stopped")
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            child = _Child()
+            self._all.add(child)
+            return child
+
+    def stop(self) -> None:
+        """Ends all children, at work or not; what they were doing is lost, and no new one starts."""
+        self._stopped = True
+        for child in list(self._all):
+            child.process.kill()
 
 
 def _serve(fd: int) -> None:

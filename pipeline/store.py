@@ -212,6 +212,7 @@ class Lock:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                self._file.close()
                 raise OutputError(
                     f"{self.store.url}: another m3w is writing here; wait for it, or take another --out"
                 ) from None

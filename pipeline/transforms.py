@@ -39,10 +39,11 @@ class InChild(beam.DoFn):  # type: ignore[misc]
             yield result
 
 
-def close_children() -> None:
-    """Ends the idle child processes of this process."""
+def stop_children() -> None:
+    """Ends the child processes of this process; the next transform starts new ones."""
     for workers in _workers.values():
-        workers.close()
+        workers.stop()
+    _workers.clear()
 
 
 class Spread(beam.PTransform):  # type: ignore[misc]

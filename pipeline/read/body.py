@@ -13,7 +13,7 @@ import brotli
 import msgspec
 import zstandard
 
-_CHUNK_HEAD = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[^\r\n]{0,4096}\r?\n")
+_CHUNK_HEAD = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]{0,4096})?\r?\n")
 _STEP_BYTES = 16 << 10
 
 

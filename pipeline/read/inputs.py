@@ -1,25 +1,53 @@
-"""Inputs: what the arguments of a command stand for.
+"""Inputs: what there is to read, and what it is.
 
-In: paths, globs, URLs, lists of them. Out: one `Input` for each thing to read, sorted by name, so that the order of arguments does not matter.
+In: the arguments of a command. Out: one `Input` for each WARC, WACZ or Parquet file, and one for each batch of HTML files, sorted by name; the order of
+arguments does not matter, and no name says where on a machine or store a file is. What a file is, its first bytes decide; of remote files whose name
+says it, only the size and the etag are asked for.
 """
 
 import hashlib
-import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal, TypeAlias
+from collections import Counter
+from collections.abc import Iterable, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
 
 import msgspec
 
-from schemas.errors import InputError
+from pipeline.read.arguments import Located, locate
+from pipeline.read.files import filesystem, has_ranges, is_local, opened
+from pipeline.read.kinds import InputKind, kind_by_name, kind_of
+from schemas.errors import InputError, SurroundingsError
 
-InputKind: TypeAlias = Literal["warc", "wacz", "html", "parquet"]
+FILES_PER_BATCH = 500  # ours: HTML files in one input, about as many pages as a slice of a WARC has
+_REMOTE_THREADS = 16
+_MARKS = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "crc32c",
+    "Content-MD5",
+    "Digest",
+    "LastModified",
+    "Last-Modified",
+    "mtime",
+    "updated",
+)
+
+Digests: TypeAlias = MutableMapping[tuple[str, int, int], str]
+
+
+class HtmlFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file of a batch: its name below the input root, and where it is."""
+
+    name: str
+    url: str
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One thing to read: its name below the input root, where it is, what it is.
 
-    `identity` says which content it is: sha256, or what a store or server tells (etag, date). `size` is in bytes.
+    `identity` says which content it is: sha256, or what a store or server tells (etag, date). `size` is in bytes, 0 where a server does not tell.
+    `ranges`: any part of it can be asked for. `files` are the files of kind html; `url` is then that of the first.
     """
 
     name: str
@@ -27,23 +55,108 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kind: InputKind
     size: int
     identity: str
+    ranges: bool = True
+    files: list[HtmlFile] = []
 
 
-def find_inputs(arguments: Sequence[str], *, root: str = "") -> list[Input]:
+def find_inputs(arguments: Sequence[str], *, root: str = "", digests: Digests | None = None) -> list[Input]:
     """The inputs that `arguments` stand for, sorted by name.
 
+    `root` is where the relative entries of lists are. `digests` holds sha256 by (path, size, mtime in ns); what is there is not computed again, what is
+    computed is put there.
+
     Raises:
-        InputError: an argument is, or leads to, nothing that can be read.
+        InputError: an argument leads to nothing that can be read; a file that was named is empty, or no WARC, WACZ, HTML or Parquet.
+        SurroundingsError: a disk, store or server refuses.
     """
-    found = []
-    for argument in arguments:
-        path = Path(root, argument)
-        if not path.is_file():
-            raise InputError(f"{argument}: no such file")
-        size = os.path.getsize(path)
-        if not size:
-            raise InputError(f"{argument}: the file is empty")
-        with path.open("rb") as file:
-            identity = hashlib.file_digest(file, "sha256").hexdigest()
-        found.append(Input(name=path.name, url=str(path), kind="warc", size=size, identity=identity))
-    return sorted(found, key=lambda input: input.name)
+    located = locate(arguments, root=root)
+    names = _unique_names(located)
+    known = {} if digests is None else digests
+    with ThreadPoolExecutor(_REMOTE_THREADS) as pool:
+        remote = {file.url: pool.submit(_remote, file, names[file.url]) for file in located if not is_local(file.url)}
+        inputs = [
+            remote[file.url].result() if file.url in remote else _local(file, names[file.url], known)
+            for file in located
+        ]
+    found = [input for input in inputs if input is not None]
+    if not found:
+        raise InputError(f"{', '.join(arguments)}: nothing but empty files")
+    whole = [input for input in found if input.kind != "html"]
+    pages = sorted((input for input in found if input.kind == "html"), key=lambda input: input.name)
+    return sorted([*whole, *_batches(pages)], key=lambda input: input.name)
+
+
+def _unique_names(located: Iterable[Located]) -> dict[str, str]:
+    """A name for each URL; equal ones get parent folders in front until they differ."""
+    files = {file.url: file for file in located}
+    while clashes := [name for name, count in Counter(file.name for file in files.values()).items() if count > 1]:
+        for url, file in files.items():
+            if file.name in clashes:
+                files[url] = msgspec.structs.replace(file, depth=file.depth + 1)
+    return {url: file.name.lstrip("/") for url, file in files.items()}
+
+
+def _local(file: Located, name: str, digests: Digests) -> Input | None:
+    """None for an empty file that was not named itself."""
+    fs, path = filesystem(file.url)
+    try:
+        info = fs.info(path)
+    except FileNotFoundError:
+        raise InputError(f"{file.url}: no such file") from None
+    except OSError as error:
+        raise SurroundingsError(f"{file.url}: {error.strerror or error}") from error
+    size = info["size"]
+    if size == 0:
+        return _empty(file)
+    key = (path, size, int(info["mtime"] * 1e9))
+    if key not in digests:
+        digests[key] = _sha256(file.url, ranges=True)
+    return Input(name=name, url=path, kind=kind_of(file), size=size, identity=digests[key])
+
+
+def _remote(file: Located, name: str) -> Input | None:
+    fs, path = filesystem(file.url)
+    try:
+        info = fs.info(path)
+        ranges = has_ranges(file.url)
+    except FileNotFoundError:
+        raise InputError(f"{file.url}: no such file") from None
+    except OSError as error:
+        raise SurroundingsError(f"{file.url}: {error}") from error
+    size = info.get("size") or info.get("Size") or 0
+    if size == 0 and ranges:
+        return _empty(file)
+    mark = next((f"{key}:{info[key]}" for key in _MARKS if info.get(key)), "")
+    if not mark:
+        mark = _sha256(file.url, ranges=ranges)
+    kind = kind_by_name(file.url) or kind_of(file, ranges=ranges)
+    return Input(name=name, url=file.url, kind=kind, size=size, identity=f"{mark},{size}", ranges=ranges)
+
+
+def _sha256(url: str, *, ranges: bool) -> str:
+    digest = hashlib.sha256()
+    with opened(url, ranges=ranges) as handle:
+        while data := handle.file.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _empty(file: Located) -> None:
+    if file.named:
+        raise InputError(f"{file.url}: the file is empty")
+
+
+def _batches(pages: list[Input]) -> Iterable[Input]:
+    """HTML files by the `FILES_PER_BATCH`, each batch named by its first file."""
+    for at in range(0, len(pages), FILES_PER_BATCH):
+        batch = pages[at : at + FILES_PER_BATCH]
+        identities = "\n".join(f"{page.name}\t{page.identity}" for page in batch)
+        yield Input(
+            name=batch[0].name,
+            url=batch[0].url,
+            kind="html",
+            size=sum(page.size for page in batch),
+            identity=hashlib.sha256(identities.encode()).hexdigest(),
+            ranges=all(page.ranges for page in batch),
+            files=[HtmlFile(name=page.name, url=page.url) for page in batch],
+        )

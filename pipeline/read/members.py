@@ -4,6 +4,7 @@ A packing says whether a record starts where a source stands (the same test for 
 all slices agree), how to find the next such place, and gives the record's own bytes.
 """
 
+import io
 import re
 import zlib
 
@@ -15,6 +16,7 @@ from schemas.drops import DropReason
 MAX_HEAD_BYTES = 1 << 20  # ours: real WARC heads are under 10 KB, the longest URLs 2 MB are no pages
 
 _FILLER_BYTES = 64
+_SEARCHED_BYTES = 1 << 20  # ours: so much of a file may be damaged at its start
 _ZSTD_BLOCK_BYTES = 128 << 10  # RFC 8878, 3.1.1.2.4: nothing comes out before a whole block went in
 _MAX_WINDOW_BYTES = 128 << 20  # what the zstd tool takes without being asked
 _MAX_DICTIONARY_BYTES = 16 << 20  # ours: trained dictionaries are about 1 MB
@@ -219,19 +221,22 @@ class _ZstdFrame:
 
 
 def packing_of(source: Source) -> Packing | None:
-    """The packing of the file at whose start `source` stands; None where its first bytes are no WARC's.
+    """The packing of the file at whose start `source` stands; None where there is no record in the first `_SEARCHED_BYTES`.
 
     Raises:
         Damage: a dictionary that cannot be read.
     """
-    first = source.peek(4)
-    if first.startswith(Gzip.magic):
-        return Gzip()
-    if first == Zstd.magic:
-        return Zstd()
-    if _is_skippable(first):
+    if _is_skippable(source.peek(4)):
         return Zstd(_zstd_dictionary(source))
-    return Plain() if source.peek(5) == Plain.magic else None
+    packings: tuple[Packing, ...] = (Gzip(), Plain(), Zstd())
+    for packing in packings:
+        if packing.starts(source):
+            return packing
+    searched = source.peek(_SEARCHED_BYTES)
+    for packing in packings:
+        if packing.find(Source(io.BytesIO(searched))):
+            return packing
+    return None
 
 
 def _is_skippable(first: bytes) -> bool:

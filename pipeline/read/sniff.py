@@ -1,6 +1,6 @@
 """What bytes are, by their first ones.
 
-In: the first 512 bytes or more. Out: a media type of those that readers care about, or an empty string. After the WHATWG MIME Sniffing standard
+In: the first 512 bytes or more, or a stated media type. Out: a media type of those that readers care about, or an empty string; or a family of them. After the WHATWG MIME Sniffing standard
 (mimesniff.spec.whatwg.org), with the formats that it leaves to the header.
 """
 
@@ -35,6 +35,24 @@ _FTYP = {
 _SPACE_AND_COMMENTS = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s+|<!--.*?-->|<\?xml[^>]*\?>)*", re.DOTALL)
 _HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE)
 _SVG = re.compile(rb"(?:<!doctype\s+svg[^>]*>\s*)?<svg[\s>]", re.IGNORECASE)
+_FAMILIES = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("html", r"html"),
+        ("css", r"^text/css"),
+        ("javascript", r"javascript|ecmascript"),
+        ("json", r"json"),
+        ("feed", r"rss|atom"),
+        ("image", r"^image/"),
+        ("xml", r"xml"),
+        ("pdf", r"pdf"),
+        ("font", r"font|woff"),
+        ("video", r"^video/"),
+        ("audio", r"^audio/"),
+        ("archive", r"zip|compressed|x-tar|x-7z|x-rar"),
+        ("text", r"^text/"),
+    )
+)
 
 
 def sniff(first: bytes) -> str:
@@ -53,3 +71,11 @@ def sniff(first: bytes) -> str:
     if _SVG.match(first, at):
         return "image/svg+xml"
     return ""
+
+
+def family(mime: str) -> str:
+    """The kind of thing that a media type is, in a word out of few: what counts are kept by."""
+    for name, pattern in _FAMILIES:
+        if pattern.search(mime):
+            return name
+    return "other"

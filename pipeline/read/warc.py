@@ -28,14 +28,17 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def warc_records(
-    open_at: OpenAt, packing: Packing, start: int, end: int | None, *, keep_bytes: int
+    open_at: OpenAt, packing: Packing, start: int, end: int | None, *, keep_bytes: int, trust: bool = True
 ) -> Iterator[WarcRecord | Gap]:
-    """The records that start in [start, end) (None: the end of the file), blocks up to `keep_bytes`."""
+    """The records that start in [start, end) (None: the end of the file), blocks up to `keep_bytes`.
+
+    Without `trust` only our own parser reads: for sources where going back to what is in doubt means reading all again.
+    """
     source = Source(open_at(start), start)
     if start > 0 and not packing.find(source):
         return
-    if not packing.starts(source):
-        yield from careful_records(open_at, packing, start, end, keep_bytes=keep_bytes)
+    if not trust or not packing.starts(source):
+        yield from careful_records(open_at, packing, source.position, end, keep_bytes=keep_bytes)
         return
     at = source.position
     if end is not None and at >= end:
@@ -88,3 +91,13 @@ def _member(source: Source, packing: Packing, keep_bytes: int) -> Iterator[WarcR
         yield msgspec.structs.replace(held, offset=offset, alone=False)
         held = parse_record(text, keep_bytes)
     yield msgspec.structs.replace(held, offset=offset, length=source.position - offset, alone=alone)
+
+
+def read_at(source: Source, packing: Packing, keep_bytes: int) -> WarcRecord:
+    """The one record at `source`, which has its packed bytes to itself.
+
+    Raises:
+        Damage: there is none, or more than one.
+    """
+    (record,) = _member(source, packing, keep_bytes)
+    return record
