@@ -14,7 +14,6 @@ from fastwarc import WarcRecord as FastRecord
 
 from pipeline.read.members import MAX_HEAD_BYTES, Packing
 from pipeline.read.source import Damage, Readable, Source
-
 from pipeline.read.warc_record import USED_TYPES, WarcRecord, fields_of, stated_length
 from schemas.drops import DropReason
 
@@ -38,6 +37,13 @@ class _Tee:
             self._chunks.append((self.position, data))
             self.position += len(data)
         return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Not possible: FastWARC asks for it to be there, but reads straight on."""
+        raise OSError("cannot seek")
+
+    def close(self) -> None:
+        """Leaves the file open: it is not this object's."""
 
     def tell(self) -> int:
         """The absolute offset of the next byte."""

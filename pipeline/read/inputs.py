@@ -107,7 +107,8 @@ def _local(file: Located, name: str, digests: Digests) -> Input | None:
         raise SurroundingsError(f"{file.url}: {error.strerror or error}") from error
     size = info["size"]
     if size == 0:
-        return _empty(file)
+        _refuse_empty(file)
+        return None
     key = (path, size, int(info["mtime"] * 1e9))
     if key not in digests:
         digests[key] = _sha256(file.url, ranges=True)
@@ -125,7 +126,8 @@ def _remote(file: Located, name: str) -> Input | None:
         raise SurroundingsError(f"{file.url}: {error}") from error
     size = info.get("size") or info.get("Size") or 0
     if size == 0 and ranges:
-        return _empty(file)
+        _refuse_empty(file)
+        return None
     mark = next((f"{key}:{info[key]}" for key in _MARKS if info.get(key)), "")
     if not mark:
         mark = _sha256(file.url, ranges=ranges)
@@ -141,7 +143,7 @@ def _sha256(url: str, *, ranges: bool) -> str:
     return digest.hexdigest()
 
 
-def _empty(file: Located) -> None:
+def _refuse_empty(file: Located) -> None:
     if file.named:
         raise InputError(f"{file.url}: the file is empty")
 

@@ -1,0 +1,96 @@
+"""Files by fsspec URL, opened to be read: the one place of `pipeline.read` that touches disks, stores and servers.
+
+In: a local path or any fsspec URL. Out: what is known of the file, and its bytes from an offset on. A server that cannot give ranges is read from its
+start, once.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+import fsspec
+from fsspec.core import split_protocol, url_to_fs
+
+from pipeline.read.source import CHUNK_BYTES
+from schemas.errors import InputError, SurroundingsError
+
+_PROBE_BYTES = 8
+
+
+class Opened:
+    """An open file that can be read from any offset; one that cannot seek is opened anew to go back."""
+
+    def __init__(self, url: str, *, ranges: bool) -> None:
+        self._url = url
+        self._ranges = ranges
+        self.file = self._open()
+
+    def at(self, offset: int) -> BinaryIO:
+        """The file, at `offset`."""
+        if self._ranges:
+            self.file.seek(offset)
+            return self.file
+        if offset < self.file.tell():
+            self.file.close()
+            self.file = self._open()
+        while (left := offset - self.file.tell()) > 0 and self.file.read(min(left, CHUNK_BYTES)):
+            pass
+        return self.file
+
+    def _open(self) -> BinaryIO:
+        fs, path = filesystem(self._url)
+        options = {} if self._ranges else {"block_size": 0}
+        return cast(BinaryIO, fs.open(path, "rb", **options))
+
+
+def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of a URL, and the path on it.
+
+    Raises:
+        InputError: the URL's scheme is unknown, or needs a package that is not there.
+    """
+    try:
+        fs, path = url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"{url}: {error}") from None
+    return fs, cast(str, path)
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL or path is on a disk of this machine."""
+    return split_protocol(url)[0] in (None, "file", "local")
+
+
+@contextmanager
+def opened(url: str, *, ranges: bool = True) -> Iterator[Opened]:
+    """An open file.
+
+    Raises:
+        SurroundingsError: the disk, the store or the server refuses, also later while it is read.
+    """
+    file: Opened | None = None
+    try:
+        file = Opened(url, ranges=ranges)
+        yield file
+    except OSError as error:
+        raise SurroundingsError(f"{url}: cannot be read: {error}") from error
+    finally:
+        if file is not None:
+            file.file.close()
+
+
+def has_ranges(url: str) -> bool:
+    """Whether any part of a file can be asked for; servers that ignore Range are found out by asking for the end of the file."""
+    fs, path = filesystem(url)
+    if split_protocol(url)[0] not in ("http", "https"):
+        return True
+    info = fs.info(path)
+    size = info.get("size")
+    if not size or not info.get("partial", True):
+        return False
+    with fs.open(path, "rb", cache_type="none") as file:
+        try:
+            file.seek(max(0, size - _PROBE_BYTES))
+            return bool(len(file.read(_PROBE_BYTES)) == min(size, _PROBE_BYTES))
+        except ValueError:
+            return False

@@ -1,0 +1,41 @@
+"""A medium read back from where extract saw it.
+
+In: an open file, and the offset and length of a `MediaRecord`'s reference. Out: the medium's bytes, decoded as extract would have.
+"""
+
+from typing import BinaryIO
+
+from pipeline.read.classify import decoded, response_of
+from pipeline.read.members import Zstd, packing_of
+from pipeline.read.page import ReadLimits
+from pipeline.read.source import Damage, Source, Window
+from pipeline.read.warc import read_at
+from schemas.drops import Drop, DropReason
+
+
+def read_reference(
+    file: BinaryIO, offset: int, length: int, *, max_bytes: int = ReadLimits().max_record_bytes
+) -> bytes | Drop:
+    """The body of the record at `offset`, at most `max_bytes` of it, or why there is none."""
+    try:
+        file.seek(offset)
+        source = Source(Window(file, length))
+        packing = packing_of(source)
+        if isinstance(packing, Zstd):
+            # its dictionary, if it has one, is at the start of the file
+            file.seek(0)
+            packing = packing_of(Source(file)) or packing
+            file.seek(offset)
+            source = Source(Window(file, length))
+        if packing is None:
+            raise Damage(DropReason.BAD_RECORD, "no WARC record there")
+        record = read_at(source, packing, max_bytes)
+        response = response_of(record)
+        if response is None:
+            raise Damage(DropReason.BAD_RECORD, "no response")
+        body = decoded(record, response, max_bytes)
+        if body.too_large or len(record.block) < record.block_length:
+            raise Damage(DropReason.TOO_MANY_BYTES, f"more than {max_bytes} bytes")
+        return body.data
+    except Damage as damage:
+        return Drop(kind="image", reason=damage.reason, detail=f"offset {offset}: {damage.detail}")
