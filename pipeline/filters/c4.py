@@ -21,8 +21,9 @@ _POLICY_PHRASES = (
     "use cookies",
 )  # C4
 _WITHOUT_SENTENCE_MARKS = ("th", "lo")
-# Marks that are followed by a space or end the line, or, in scripts without spaces, any.
-_SENTENCE_END = re.compile(r"[.!?؟۔]+[\"'”’)\]]*(?=\s|$)|[。．！？।॥]+")
+# Marks that are followed by a space or end the line, or, in scripts without spaces, any. A match starts where its run of marks does, and gives
+# nothing back, so that a page of dots takes no quadratic time.
+_SENTENCE_END = re.compile(r"(?<![.!?؟۔])[.!?؟۔]++[\"'”’)\]]*+(?=\s|$)|[。．！？।॥]+")
 
 
 class C4Paragraph(RuleConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

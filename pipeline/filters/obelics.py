@@ -79,7 +79,7 @@ def special_characters(passage: Passage) -> float:
     """The share of characters that are no letters: digits, punctuation, symbols and white space. Vowel signs and accents are letters' parts."""
     text = passage.bare
     if text.isascii():
-        return 1 - len(text.encode().translate(None, _ASCII_SPECIAL)) / len(text) if text else 0.0
+        return (len(text) - len(text.encode().translate(None, _ASCII_SPECIAL))) / max(len(text), 1)
     counts = Counter(text)
     return sum(count for character, count in counts.items() if _is_special(character)) / len(text)
 
