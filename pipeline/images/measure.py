@@ -14,15 +14,18 @@ _LOW = 8  # frequencies a side that the hash keeps
 _SCALE = 1 << 16
 
 _positions, _frequencies = np.arange(_SIDE_PX), np.arange(_LOW)
-# DCT-II without its norms: the hash compares coefficients, and leaves only the constant one apart.
+# DCT-II without its norms, which are the same for all coefficients but those of frequency 0.
 _DCT: npt.NDArray[np.int64] = np.rint(
     _SCALE * np.cos(np.pi / (2 * _SIDE_PX) * (2 * _positions[None, :] + 1) * _frequencies[:, None])
 ).astype(np.int64)
 
 
 def reduced(image: Image.Image) -> Image.Image:
-    """The copy of 32 x 32 px that the measures are taken from, each pixel the mean of its part of the picture."""
-    return image.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BOX, reducing_gap=2.0)
+    """The copy of 32 x 32 px that the measures are taken from.
+
+    Its pixels overlap a little: on real pictures, copies at other sizes then have hashes at half the distance that sharp borders give.
+    """
+    return image.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def colour_spread(small: Image.Image) -> int:
