@@ -4,7 +4,7 @@ import gzip
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.images import read_header, sniff
@@ -182,6 +182,7 @@ def test_endless_headers_end(data: bytes) -> None:
     assert header is None or header.width == 0
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
     """Random bytes never raise."""
@@ -190,6 +191,7 @@ def test_any_bytes(data: bytes) -> None:
     assert header is None or header.format == sniff(data)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(PICTURES)), st.data())
 def test_any_damage(name: str, draw: st.DataObject) -> None:
     """A picture with bytes changed, cut or doubled never raises, and its orientation stays one of the eight."""

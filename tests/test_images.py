@@ -430,6 +430,7 @@ MUTATED["JPEG+"] = encode(photo(40, 30), "JPEG", exif=EXIF_BLOCK, icc_profile=wi
 MUTATED["PNG+"] = encode(photo(40, 30, "RGBA"), "PNG", exif=EXIF_BLOCK, icc_profile=wide_profile())
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.binary(max_size=200), st.sampled_from(sorted(MUTATED)))
 def test_any_bytes(tail: bytes, name: str) -> None:
     """Random bytes, alone or after a real beginning, end as a picture or a drop."""
@@ -437,7 +438,7 @@ def test_any_bytes(tail: bytes, name: str) -> None:
     assert isinstance(prepare(MUTATED[name][:60] + tail, CONFIG), Picture | Drop)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.sampled_from(sorted(MUTATED)), st.data())
 def test_any_damage(name: str, draw: st.DataObject) -> None:
     """A picture with bytes changed, cut out or doubled is a drop, or a picture that can be read and is not touched again."""
