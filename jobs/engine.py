@@ -7,7 +7,7 @@ out to threads beforehand: whichever child is free takes the next task of any of
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from schemas import errors
@@ -21,9 +21,10 @@ _BLAMED = re.compile(r"\[m3w (\w+)\] (.*?) \[/m3w\]", re.DOTALL)
 class Engine:
     """Runs pipelines with `workers` child processes, or as `beam_options` (arguments such as `--runner=...`) say."""
 
-    def __init__(self, workers: int, beam_options: list[str]) -> None:
+    def __init__(self, workers: int, beam_options: list[str], urls: Iterable[str] = ()) -> None:
         self.workers = workers
         self.beam_options = beam_options
+        self.in_process = any(url.startswith("memory:") for url in urls)  # no child sees this process's memory
         self.is_local = not any(
             option.split("=")[0] in ("--runner", "--direct_running_mode") for option in beam_options
         )
@@ -31,6 +32,8 @@ class Engine:
     @property
     def processes(self) -> int:
         """Child processes a Beam worker process has: a distributed engine runs one worker process for each core."""
+        if self.in_process:
+            return 0
         return self.workers if self.is_local else 1
 
     def run(self, build: Callable[[Any], Any]) -> None:

@@ -9,6 +9,7 @@ Children are plain interpreters on a socket pair: they inherit no threads and no
 worker has both), and end by themselves when their parent is gone.
 """
 
+import atexit
 import os
 import pickle
 import queue
@@ -83,6 +84,7 @@ class Workers:
         self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
         self._all: set[_Child] = set()
         self._stopped = False
+        atexit.register(self.stop)
 
     def run(self, work: Callable[[Task, Note, frozenset[int]], Result], task: Task) -> Result:
         """Runs `work(task, note, skip)` in a child and returns its result; exceptions of `work` are raised here.
@@ -139,6 +141,7 @@ class Workers:
         self._stopped = True
         for child in list(self._all):
             child.process.kill()
+            child.process.wait()
 
 
 def _serve(fd: int) -> None:

@@ -3,16 +3,19 @@
 import gzip
 import hashlib
 import io
+import random
 from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
 DATE = "2026-01-02T03:04:05Z"
-WORDS = (
-    "the river runs below the old bridge and in the morning the fog lies on it so that the boats of the fishermen have to be "
-    "called in by a bell that hangs at the landing with a rope of hemp which somebody has renewed every spring"
+NOUNS = (
+    "river bridge morning fog boat fisherman bell landing rope spring garden window letter engine harbour market winter lamp "
+    "orchard valley mirror carpenter violin kitchen station ladder forest island journey painter teacher compass library "
+    "cellar meadow chimney lantern blanket teapot wagon tower pebble feather cloud mountain candle basket needle hammer"
 ).split()
+VERBS = "carried followed mended painted noticed answered lifted repaired counted borrowed opened measured gathered sketched".split()
 
 
 def record(url: str, body: bytes, mime: str, *, status: int = 200, date: str = DATE, headers: str = "") -> bytes:
@@ -32,12 +35,15 @@ def write_warc(path: Path, records: Iterable[bytes]) -> Path:
     return path
 
 
-def prose(seed: int, words: int = 90) -> str:
+def prose(seed: int, sentences: int = 8) -> str:
     """Sentences that pass the default filters and differ by seed."""
-    start = seed * 7
-    picked = [WORDS[(start + i * (1 + seed % 5)) % len(WORDS)] for i in range(words)]
-    sentences = [picked[i : i + 12] for i in range(0, words, 12)]
-    return " ".join(f"{' '.join(sentence).capitalize()} of house {seed * 31 + n} that is on hill {n * 17 + seed}." for n, sentence in enumerate(sentences))
+    draw = random.Random(seed)
+    small = "the of and to in a with that by from under near behind over until while".split()
+    made = []
+    for _ in range(sentences):
+        words = [draw.choice(choice) for _ in range(draw.randint(5, 9)) for choice in (small, NOUNS, VERBS)]
+        made.append(f"{' '.join(words).capitalize()} in {draw.randint(2, 9999)}.")
+    return " ".join(made)
 
 
 def picture(seed: int, width: int = 120, height: int = 100) -> bytes:

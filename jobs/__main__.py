@@ -1,0 +1,5 @@
+"""`python -m jobs` is `m3w`."""
+
+from jobs.cli import script
+
+script()

@@ -1,0 +1,60 @@
+"""The same job with input and output on an object store: an S3 server on the loopback."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from moto.server import ThreadedMotoServer
+
+from jobs.cli import main
+from pipeline.store import LOCK
+from tests import crawls
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of boto and of the server
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """An empty bucket; children of the job find the server by the same environment."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("ENDPOINT_URL", f"http://{host}:{port}"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")):
+            patch.setenv(f"AWS_{name}", value)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.filesystem("s3").mkdir("test-bucket")
+        yield "s3://test-bucket"
+        fsspec.filesystem("s3").clear_instance_cache()
+    server.stop()
+
+
+def test_store_and_disk_give_the_same_bytes(bucket: str, tmp_path: Path) -> None:
+    """Shards, index, manifest and card; a second run finds nothing to do; the lease is gone."""
+    store = fsspec.filesystem("s3")
+    for name in ("a", "b"):
+        path = crawls.write_warc(tmp_path / f"{name}.warc.gz", crawls.site(f"{name}.example", 4, first=ord(name)))
+        store.put_file(str(path), f"{bucket}/crawl/{path.name}")
+    local, remote = str(tmp_path / "run"), f"{bucket}/run"
+    assert main(["crawl", f"{tmp_path}/*.warc.gz", "--out", local]) == 0
+    assert main(["crawl", f"{bucket}/crawl/*.warc.gz", "--out", remote]) == 0
+    assert main(["crawl", f"{bucket}/crawl/*.warc.gz", "--out", remote]) == 0
+    store.invalidate_cache()
+
+    on_disk = {str(p.relative_to(local)): hashlib.sha256(p.read_bytes()).hexdigest() for p in Path(local, "shards").rglob("*") if p.is_file()}
+    in_store = {name.split("/run/")[1]: hashlib.sha256(store.cat_file(name)).hexdigest() for name in store.find(f"{remote}/shards")}
+    assert on_disk == in_store
+    assert len(on_disk) == 4
+    assert not store.exists(f"{remote}/{LOCK}")
+
+
+def test_a_store_that_refuses_is_one_line(bucket: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A bucket that is not there is the surroundings' fault, said in one line."""
+    crawl = crawls.write_warc(tmp_path / "a.warc.gz", crawls.site("a.example", 1))
+    assert main(["crawl", str(crawl), "--out", "s3://no-such-bucket/run"]) == 3
+    lines = capsys.readouterr().err.strip().splitlines()
+
+    assert len(lines) == 1
+    assert "no-such-bucket" in lines[0]
