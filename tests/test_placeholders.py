@@ -32,6 +32,7 @@ def png_url(width: int, height: int, size: int) -> str:
         ("img/noimage.jpg", DropReason.PLACEHOLDER),
         ("pixel.gif", DropReason.TRACKING_PIXEL),
         ("img/1x1.png", DropReason.TRACKING_PIXEL),
+        ("count?type=1x1", DropReason.TRACKING_PIXEL),
         ("img/logo.png", DropReason.DECORATION),
         ("img/siteLogo-2x.png", DropReason.DECORATION),
         ("img/vereinslogo.jpg", DropReason.DECORATION),
@@ -75,6 +76,7 @@ def test_paths_that_tell(path: str, reason: DropReason | None) -> None:
         "https://example.com/",
         "https://example.com",
         "https://logo.example.com/story.jpg",
+        "https://beacon.org/story.jpg",
     ],
 )
 def test_names_of_real_pictures_stay(url: str) -> None:

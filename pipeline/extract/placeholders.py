@@ -39,8 +39,9 @@ _BLANK_WORDS = frozenset(
 _PIXEL_WORDS = frozenset(
     "pixel pixels clearpixel beacon webbeacon tracker tracking track hitcounter counter webbug".split()
 )
-_PIXEL_HOSTS = frozenset(
-    "pixel pixels px beacon tracking tracker track stats analytics counter metrics banners adserver adform".split()
+# Labels of hosts that count visits or sell space; none of them serves what a page is about.
+_COUNTER_HOSTS = frozenset(
+    "pixel pixels px beacon tracking tracker track stats analytics counter metrics ad ads adserver adserv banners".split()
 )
 # Words of decoration: in any directory, or in a file's name that is no headline.
 _DECORATION_WORDS = frozenset(
@@ -122,7 +123,7 @@ def _url_reason(url: str) -> DropReason | None:
     stem, dot, extension = name.rpartition(".")
     if extension in ("svg", "svgz", "SVG"):
         return DropReason.SVG
-    if not _PIXEL_HOSTS.isdisjoint(path[8:start].split(".")):
+    if not _COUNTER_HOSTS.isdisjoint(path[path.find("/") + 2 : start].split(".")[:-2]) or "=1x1" in url[len(path) :]:
         return DropReason.TRACKING_PIXEL
     words = _words(stem if dot else name)
     told = [word for word in words if word not in _FILLER]
