@@ -46,7 +46,7 @@ class _Tee:
         """Leaves the file open: it is not this object's."""
 
     def tell(self) -> int:
-        """The absolute offset of the next byte."""
+        """The absolute offset of the next byte: FastWARC counts from there."""
         return self.position
 
     def kept_from(self, offset: int) -> Source:
@@ -87,7 +87,7 @@ def sound_records(
     held: deque[WarcRecord] = deque()
     try:
         for fast in ArchiveIterator(tee, parse_http=False, max_header_len=MAX_HEAD_BYTES, strict_mode=False):
-            offset = start + fast.stream_pos
+            offset = fast.stream_pos
             if held and offset <= held[-1].offset:
                 break
             if not packing.starts(tee.kept_from(offset)):

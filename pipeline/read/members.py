@@ -93,8 +93,9 @@ class Gzip(Packing):
     magic = b"\x1f\x8b\x08"
 
     def starts(self, source: Source) -> bool:
-        """A member whose first bytes inflate to the start of a record."""
-        return self._first(source, len(Plain.magic)) == Plain.magic
+        """A member whose first bytes inflate to the start of a record, line ends of the one before let in front of it."""
+        first = self._first(source, len(Plain.magic) + _FILLER_BYTES)
+        return first is not None and first.lstrip(b"\r\n").startswith(Plain.magic)
 
     def unpacked(self, source: Source) -> Source:
         """The member's bytes; reading them to the end verifies the CRC and moves `source` behind it."""

@@ -49,6 +49,7 @@ def parse_record(text: Source, keep_bytes: int) -> WarcRecord:
         Damage: no head, no length, a block shorter than stated, or one that is followed by something else than a line end.
     """
     offset = text.position
+    _skip_line_ends(text)
     head = peek_head(text)
     while head is None and text.extend():
         head = peek_head(text)
@@ -66,7 +67,7 @@ def parse_record(text: Source, keep_bytes: int) -> WarcRecord:
         present += text.skip(length - present)
     if present < length:
         raise Damage(DropReason.TRUNCATED, f"{present} of {length} bytes of the block")
-    truncated = _skip_line_ends(text, length)
+    truncated = _skip_to_end(text, length)
     return WarcRecord(offset=offset, length=0, headers=headers, block=block, block_length=length, truncated=truncated)
 
 
@@ -84,7 +85,12 @@ def stated_length(headers: dict[str, str]) -> int:
     return int(stated)
 
 
-def _skip_line_ends(text: Source, length: int) -> bool:
+def _skip_line_ends(text: Source) -> int:
+    tail = text.peek(_SLACK_BYTES)
+    return text.skip(len(tail) - len(tail.lstrip(b"\r\n")))
+
+
+def _skip_to_end(text: Source, length: int) -> bool:
     """Moves over the line ends that close a record (two by the standard; none, or more, in the wild); True where some of the block stood before them."""
     tail = text.peek(_SLACK_BYTES)
     ends = len(tail) - len(tail.lstrip(b"\r\n"))
