@@ -1,7 +1,9 @@
 """All filters on a page: their order, what is kept where, the whole table of counters, and the presets."""
 
+import re
 from collections import Counter
 from importlib.resources import files
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -28,9 +30,11 @@ SOURCES = [source.name for source in (*PARAGRAPH_SOURCES, *DOCUMENT_SOURCES)]
 ALL_ON = msgspec.convert({name: {"enabled": True} for name in [*SOURCES, "media"]}, FilterConfig)
 
 
-def medium(name: str, **fields: str) -> DraftMedium:
+def medium(name: str, caption: str = "", alt: str = "") -> DraftMedium:
     """A picture with one candidate URL."""
-    return DraftMedium(candidates=[Candidate(url=f"https://example.org/{name}.jpg", source="src")], **fields)
+    return DraftMedium(
+        candidates=[Candidate(url=f"https://example.org/{name}.jpg", source="src")], caption=caption, alt=alt
+    )
 
 
 def page(*nodes: str | DraftMedium, title: str = "") -> Draft:
@@ -260,3 +264,19 @@ def test_a_huge_paragraph_of_one_thing_is_a_drop(text: str) -> None:
             value = rule.measure(passage)
             assert value is None or value >= 0
     assert isinstance(filter_draft(page(paragraph(text)), ALL_ON), Drop)
+
+
+def test_the_documentation_has_every_rule() -> None:
+    """docs/filters.md has a row for every rule, with its default threshold and its reason."""
+    path = Path(__file__).parent.parent / "docs" / "filters.md"
+    if not path.is_file():
+        pytest.skip("the documentation is not part of an installation")
+    text = path.read_text("utf-8")
+    for source in (*PARAGRAPH_SOURCES, *DOCUMENT_SOURCES):
+        section = text[text.index(f"`[filters.{source.name}]`") :].partition("\n### ")[0]
+        for rule in source.rules:
+            rows = [line for line in section.splitlines() if re.match(rf"\| `({source.name}\.)?{rule.name}` \|", line)]
+            assert rows, f"{source.name}.{rule.name}"
+            cells = [cell.strip(" `") for cell in rows[0].split("|")]
+            assert f"{getattr(getattr(FilterConfig(), source.name), rule.name)}" in cells
+            assert rule.reason.value in cells
