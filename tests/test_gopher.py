@@ -219,3 +219,12 @@ def test_verdicts_agree_with_datatrove(name: str) -> None:
         judge(passage, REPETITION, GopherRepetition()).drop is None,
     ]
     assert ours == theirs
+
+
+def test_fences_of_code_are_not_lines_that_repeat() -> None:
+    """The fences around each of a page's code blocks are ours, and no line of the page that repeats."""
+    blocks = [f"```\n{word} = 1\n```" for word in distinct_words(6)]
+    assert (
+        drop_of(REPETITION, only(GopherRepetition, "max_duplicate_lines", "max_duplicate_line_characters"), *blocks)
+        is None
+    )

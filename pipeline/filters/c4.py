@@ -7,7 +7,8 @@ sentence marks (Thai, Lao) are not judged by those. C4's list of bad words is no
 
 import re
 
-from pipeline.filters.passage import SENTENCE_MARKS, Passage
+from pipeline.filters.measures import number_of_words
+from pipeline.filters.passage import MARKLESS_LANGUAGES, SENTENCE_MARKS, Passage
 from pipeline.filters.rule import Rule, RuleConfig, Source
 from schemas.drops import DropReason
 
@@ -20,10 +21,9 @@ _POLICY_PHRASES = (
     "use of cookies",
     "use cookies",
 )  # C4
-_WITHOUT_SENTENCE_MARKS = ("th", "lo")
 # Marks that are followed by a space or end the line, or, in scripts without spaces, any. A match starts where its run of marks does, and gives
 # nothing back, so that a page of dots takes no quadratic time.
-_SENTENCE_END = re.compile(r"(?<![.!?؟۔])[.!?؟۔]++[\"'”’)\]]*+(?=\s|$)|[。．！？।॥]+")
+_SENTENCE_END = re.compile(r"(?<![.!?؟۔։])[.!?؟۔։]++[\"'”’)\]]*+(?=\s|$)|[。．！？।॥။។]+")
 
 
 class C4Paragraph(RuleConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,14 +45,9 @@ class C4Document(RuleConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def terminal_punctuation(passage: Passage) -> float | None:
     """1 where the text ends in a sentence mark or a closing quote, else 0: an ellipsis is no end. Not judged in scripts without such marks."""
-    if passage.language in _WITHOUT_SENTENCE_MARKS:
+    if passage.language in MARKLESS_LANGUAGES:
         return None
     return float(passage.bare.endswith(_TERMINAL) and not passage.bare.endswith("..."))
-
-
-def number_of_words(passage: Passage) -> float:
-    """Words that hold more than punctuation."""
-    return len(passage.terms)
 
 
 def javascript_mentions(passage: Passage) -> float:
@@ -80,7 +75,7 @@ def curly_brackets(passage: Passage) -> float:
 
 def number_of_sentences(passage: Passage) -> float | None:
     """Runs of sentence marks at the end of a word, at least one sentence a paragraph; not judged in scripts without such marks."""
-    if passage.language in _WITHOUT_SENTENCE_MARKS:
+    if passage.language in MARKLESS_LANGUAGES:
         return None
     return sum(max(len(_SENTENCE_END.findall(paragraph)), 1) for paragraph in passage.paragraphs)
 

@@ -4,13 +4,12 @@ They judge the lines of a document. Scripts without spaces are not judged by the
 nor those without sentence marks (Thai, Lao) by how lines end.
 """
 
-from pipeline.filters.passage import SENTENCE_MARKS, Passage, repeated_elements
+from pipeline.filters.measures import duplicate_line_characters
+from pipeline.filters.passage import MARKLESS_LANGUAGES, SENTENCE_MARKS, Passage
 from pipeline.filters.rule import Rule, RuleConfig, Source
 from schemas.drops import DropReason
 
 SHORT_LINE_CHARACTERS = 30  # FineWeb 3.6
-
-_WITHOUT_SENTENCE_MARKS = ("th", "lo")
 
 
 class FineWeb(RuleConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,7 +23,7 @@ class FineWeb(RuleConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 def punctuated_lines(passage: Passage) -> float | None:
     """The share of lines that end in a sentence mark; not judged in scripts without such marks, nor of no lines."""
-    if passage.language in _WITHOUT_SENTENCE_MARKS or not passage.bare_lines:
+    if passage.language in MARKLESS_LANGUAGES or not passage.bare_lines:
         return None
     return sum(line.endswith(SENTENCE_MARKS) for line in passage.bare_lines) / len(passage.bare_lines)
 
@@ -36,16 +35,11 @@ def short_lines(passage: Passage) -> float | None:
     return sum(len(line) <= SHORT_LINE_CHARACTERS for line in passage.bare_lines) / len(passage.bare_lines)
 
 
-def duplicate_line_characters(passage: Passage) -> float:
-    """The share of characters that stand in a line that the text holds already."""
-    return repeated_elements(passage.lines)[1]
-
-
 def newlines_per_word(passage: Passage) -> float | None:
     """Borders between lines per word: high for lists of names and menus. Not judged of no words."""
     if not passage.words:
         return None
-    return max(len(passage.lines) - 1, 0) / len(passage.words)
+    return max(len(passage.bare_lines) - 1, 0) / len(passage.words)
 
 
 DOCUMENT = Source(

@@ -5,6 +5,7 @@ In scripts without spaces word lengths are not judged; word counts are, by the p
 """
 
 from pipeline.filters.lists import common_words
+from pipeline.filters.measures import duplicate_line_characters, number_of_words
 from pipeline.filters.passage import SPACELESS_LANGUAGES, Passage, repeated_elements
 from pipeline.filters.rule import Measure, Rule, RuleConfig, Source
 from schemas.drops import DropReason
@@ -46,11 +47,6 @@ class GopherRepetition(RuleConfig, frozen=True, kw_only=True, forbid_unknown_fie
     max_duplicate_10grams: float = 0.10  # Gopher, Table A1
 
 
-def number_of_words(passage: Passage) -> float:
-    """Words that hold a letter or digit."""
-    return len(passage.terms)
-
-
 def mean_word_length(passage: Passage) -> float | None:
     """Mean characters of a word without the punctuation around it; not judged in scripts without spaces, nor of no words."""
     if passage.spaceless or not passage.terms:
@@ -75,7 +71,7 @@ def bullet_lines(passage: Passage) -> float:
 
 def ellipsis_lines(passage: Passage) -> float:
     """The share of lines that end in an ellipsis."""
-    return sum(line.endswith(_ELLIPSES) for line in passage.lines) / max(len(passage.lines), 1)
+    return sum(line.endswith(_ELLIPSES) for line in passage.bare_lines) / max(len(passage.bare_lines), 1)
 
 
 def alphabetic_words(passage: Passage) -> float | None:
@@ -102,12 +98,7 @@ def different_stop_words(passage: Passage) -> float | None:
 
 def duplicate_lines(passage: Passage) -> float:
     """The share of lines that the text holds already."""
-    return repeated_elements(passage.lines)[0]
-
-
-def duplicate_line_characters(passage: Passage) -> float:
-    """The share of the lines' characters that stand in a line that the text holds already."""
-    return repeated_elements(passage.lines)[1]
+    return repeated_elements(passage.bare_lines)[0]
 
 
 def duplicate_paragraphs(passage: Passage) -> float:

@@ -9,7 +9,8 @@ import unicodedata
 from collections import Counter
 
 from pipeline.filters.lists import flagged_words, function_words
-from pipeline.filters.passage import MAX_WORDS, Passage
+from pipeline.filters.measures import number_of_words
+from pipeline.filters.passage import MARKLESS_LANGUAGES, MAX_WORDS, Passage
 from pipeline.filters.rule import Rule, RuleConfig, Source
 from schemas.drops import DropKind, DropReason
 
@@ -18,8 +19,7 @@ WORD_NGRAM = 5  # OBELICS
 PUNCTUATION_FROM_WORDS = 12  # OBELICS: shorter paragraphs may do without
 MAX_CHARACTERS = 500_000  # ours: bounds the memory of the character n-grams to about 40 MB
 
-_PUNCTUATION = ".,;:!?…。、，．？！：；،؛؟۔।॥"
-_WITHOUT_PUNCTUATION = ("th", "lo")
+_PUNCTUATION = ".,;:!?…。、，．？！：；،؛؟۔।॥։။។"
 
 
 class ObelicsParagraph(RuleConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,11 +46,6 @@ class ObelicsDocument(RuleConfig, frozen=True, kw_only=True, forbid_unknown_fiel
     min_stop_words: float = 0.35  # OBELICS, document
     max_flagged_words: float = 0.01  # OBELICS, document
     min_punctuation: float = 0.03  # OBELICS, document
-
-
-def number_of_words(passage: Passage) -> float:
-    """Words that hold more than punctuation."""
-    return len(passage.terms)
 
 
 def character_repetition(passage: Passage) -> float:
@@ -106,7 +101,7 @@ def flagged(passage: Passage) -> float | None:
 def punctuation(passage: Passage) -> float | None:
     """The share of punctuation marks in words and marks together; not judged in scripts without such marks (Thai, Lao), nor of nothing."""
     num_marks = sum(map(passage.bare.count, _PUNCTUATION))
-    if passage.language in _WITHOUT_PUNCTUATION or not (num_marks or passage.terms):
+    if passage.language in MARKLESS_LANGUAGES or not (num_marks or passage.terms):
         return None
     return num_marks / (num_marks + len(passage.terms))
 

@@ -17,8 +17,9 @@ from itertools import accumulate, pairwise
 MAX_WORDS = 100_000  # Gopher A.1.1
 LONGEST_NGRAM = 10  # Gopher A.1.1
 
-# What ends a sentence, in the scripts that mark it.
-SENTENCE_MARKS = tuple(".!?…。．！？؟۔।॥።։")
+# What ends a sentence, in the scripts that mark it; Thai and Lao do not.
+SENTENCE_MARKS = tuple(".!?…。．！？؟۔।॥։။។")
+MARKLESS_LANGUAGES = frozenset(("th", "lo"))
 
 _HAN = "\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 _THAI = "\u0e00-\u109f\u1780-\u17ff"
