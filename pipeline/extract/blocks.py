@@ -99,6 +99,8 @@ class Walk:
         self.bits = [0]
         self.starts = [0]  # the first item in or after the container
         self.ends = [0]
+        self.lasts = [0]  # one more than the number of the last container within
+        self.depths = [0]
         self._container = 0
         self._pieces: list[str] = []
         self._media: list[Mention] = []
@@ -115,6 +117,7 @@ class Walk:
         self._walk(body)
         self._flush()
         self.ends[0] = len(self.items)
+        self.lasts[0] = len(self.tags)
 
     def _walk(self, body: LexborNode) -> None:
         """The loop over nodes; the stack holds the open elements, each with what its end does."""
@@ -203,6 +206,8 @@ class Walk:
         self.bits.append(own_bits(tag, attributes))
         self.starts.append(len(self.items))
         self.ends.append(0)
+        self.lasts.append(0)
+        self.depths.append(self.depths[self.parents[-1]] + 1)
         if tag in _OPENERS:
             if tag == "li":
                 self._marker = "- "
@@ -223,6 +228,7 @@ class Walk:
                 self._flush()
             tag = self.tags[self._container]
             self.ends[self._container] = len(self.items)
+            self.lasts[self._container] = len(self.tags)
             self._container = self.parents[self._container]
             if tag in _CLOSERS:
                 if tag == "li":
@@ -260,11 +266,10 @@ class Walk:
         self._pieces.clear()
         links, link_chars, media = self._links, self._link_chars, self._media
         self._links = self._link_chars = 0
+        self._media = []
         text = " ".join(raw.split())
-        if media:
-            self._media = []
-            for mention in media:
-                mention.item = len(self.items)
+        for mention in media:
+            mention.item = len(self.items)
         if not text:
             self.items += media
             return
