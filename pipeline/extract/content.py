@@ -1,39 +1,64 @@
-"""Which blocks are the page's main content."""
+"""Which blocks are the page's main content: two logistic regressions, the second of which sees what the first one found.
+
+The weights are few, named and readable (`weights.toml`, which says where they come from). A page on which nothing is found keeps all that
+bears no sign of boilerplate, so that a page of three words is still a page.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
 
 from pipeline.extract.blocks import Block, Walk
-from pipeline.extract.signs import BIT
+from pipeline.extract.features import CONTEXT, LOCAL, Floats, Page
+from pipeline.extract.signs import BIT, NAMES, NEGATIVE
 
-_NEGATIVE = sum(
-    BIT[name]
-    for name in (
-        "nav", "tag_nav", "footer", "tag_footer", "tag_aside", "side", "comment", "share", "related", "ad", "notice", "sign_up", "form", "tag_form"
+
+class Weights:
+    """One regression: a weight a column, a weight a sign."""
+
+    def __init__(self, columns: dict[str, float], signs: dict[str, float], names: Sequence[str]) -> None:
+        self._columns: Floats = np.array([columns[name] for name in names])
+        self._signs = [(BIT[name], signs[name]) for name in NAMES if signs.get(name)]
+        self._sum_of_signs = lru_cache(maxsize=65_536)(self._sum_signs)
+
+    def judge(self, table: Floats, signs: list[int]) -> Floats:
+        """The probability of each row that it is content."""
+        total = table @ self._columns + np.array([self._sum_of_signs(bits) for bits in signs])
+        judgement: Floats = 1.0 / (1.0 + np.exp(-np.clip(total, -30.0, 30.0)))
+        return judgement
+
+    def _sum_signs(self, bits: int) -> float:
+        return sum(weight for bit, weight in self._signs if bits & bit)
+
+
+def _load() -> tuple[Weights, Weights]:
+    table = tomllib.loads(files("pipeline.extract").joinpath("weights.toml").read_text("utf-8"))
+    return (
+        Weights(table["local"], table["local_signs"], LOCAL),
+        Weights(table["context"], table["context_signs"], CONTEXT),
     )
-)  # fmt: skip
 
 
-def width(text: str) -> int:
-    """The length of a text in letters of an alphabet: Chinese, Japanese and the like say as much with half as many characters."""
-    chars = len(text)
-    if text.isascii():
-        return chars
-    return 2 * chars if len(text.encode("utf-8", "replace")) > 2.4 * chars else chars
+FIRST, SECOND = _load()
 
 
-def content_blocks(walk: Walk) -> list[bool]:
-    """For each item of the walk whether it is a block of main content."""
-    containers = len(walk.parents)
-    widths = [0] * containers
-    for item in walk.items:
-        if type(item) is Block:
-            widths[item.container] += width(item.text)
-    for container in range(containers - 1, 0, -1):
-        widths[walk.parents[container]] += widths[container]
-    bits = [0] * containers
-    for container in range(1, containers):
-        own = walk.bits[container] if 2 * widths[container] < widths[0] else 0
-        bits[container] = bits[walk.parents[container]] | own
-    kept = []
-    for item in walk.items:
-        good = type(item) is Block and not bits[item.container] & _NEGATIVE and 2 * item.link_chars < len(item.text)
-        kept.append(good)
-    return kept
+def content_items(walk: Walk, first_weights: Weights = FIRST, second_weights: Weights = SECOND) -> list[bool]:
+    """For each item of a walk, whether it is a block of main content."""
+    page = Page(walk)
+    if not page.blocks:
+        return [False] * len(walk.items)
+    signs = page.inherited(page.text_mass())
+    first = first_weights.judge(page.local, signs)
+    good = page.good_mass(first)
+    second = second_weights.judge(page.context(first), page.inherited(good) if good[0] > 0 else signs)
+    verdicts = (second > 0.5).tolist()
+    if not any(verdicts):
+        verdicts = [
+            not bits & NEGATIVE and 2 * block.link_chars < len(block.text)
+            for block, bits in zip(page.blocks, signs, strict=True)
+        ]
+    verdict = iter(verdicts)
+    return [type(item) is Block and next(verdict) for item in walk.items]

@@ -7,7 +7,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pipeline.extract.blocks import Block, Mention, Walk
 from pipeline.extract.captions import captions
-from pipeline.extract.content import content_blocks
+from pipeline.extract.content import content_items
 from pipeline.extract.dom import parse
 from pipeline.extract.metadata import Metadata, page_metadata
 from pipeline.extract.pictures import Pictures
@@ -32,7 +32,7 @@ def draft(html: bytes, url: str, *, charset: str | None = None) -> Draft | Drop:
     if not walk.items:
         return Drop(kind="page", reason=DropReason.EMPTY, url=url)
     head = _Head(tree, url)
-    kept = content_blocks(walk)
+    kept = content_items(walk)
     nodes, dropped = _nodes(walk, kept, head, url)
     if not nodes:
         return Drop(kind="page", reason=DropReason.NO_CONTENT, url=url, value=len(walk.items))

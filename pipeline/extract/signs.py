@@ -62,6 +62,11 @@ TAG_BITS = {tag: BIT[name] for tag, name in TAG_SIGNS.items()}
 ROLE_BITS = {role: BIT[name] for role, name in ROLE_SIGNS.items()}
 ARTICLE_BODY = BIT["article_body"]
 ARIA_HIDDEN = BIT["aria_hidden"]
+# What marks boilerplate where nothing else is known.
+NEGATIVE = sum(
+    BIT[name]
+    for name in "nav tag_nav footer tag_footer tag_aside side comment share related ad notice sign_up form tag_form".split()
+)
 CAPTION = BIT["caption"] | BIT["tag_figcaption"]
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
