@@ -14,7 +14,9 @@ import msgspec
 import zstandard
 
 _CHUNK_HEAD = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]{0,4096})?\r?\n")
-_STEP_BYTES = 16 << 10
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_STEP_BYTES = 1 << 10  # no more than 32 MB can come out of it
+_MAX_WINDOW_BYTES = 128 << 20  # what the zstd tool takes without being asked
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,22 +144,26 @@ def _brotli(data: bytes, max_bytes: int) -> Body:
 
 
 def _zstd(data: bytes, max_bytes: int) -> Body:
-    if not data.startswith(b"\x28\xb5\x2f\xfd"):
+    if not data.startswith(_ZSTD_MAGIC):
         return _as_is(data, max_bytes)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
     parts: list[bytes] = []
-    room = max_bytes + 1
-    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data, read_across_frames=True)
-    truncated = False
+    room, at, frame = max_bytes + 1, 0, decompressor.decompressobj()
     try:
-        while room > 0 and (part := reader.read(min(room, _STEP_BYTES))):
-            parts.append(part)
-            room -= len(part)
+        while at < len(data) and room > 0:
+            parts.append(frame.decompress(data[at : at + _ZSTD_STEP_BYTES]))
+            room -= len(parts[-1])
+            at += _ZSTD_STEP_BYTES
+            if frame.eof:
+                at = min(at, len(data)) - len(frame.unused_data)
+                if not data.startswith(_ZSTD_MAGIC, at):
+                    break
+                frame = decompressor.decompressobj()
     except zstandard.ZstdError:
-        truncated = True
-        if not parts:
+        if not any(parts):
             return _as_is(data, max_bytes)
     whole = b"".join(parts)
-    return Body(data=whole[:max_bytes], truncated=truncated, too_large=len(whole) > max_bytes)
+    return Body(data=whole[:max_bytes], truncated=not frame.eof, too_large=len(whole) > max_bytes)
 
 
 def _as_is(data: bytes, max_bytes: int) -> Body:

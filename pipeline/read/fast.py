@@ -1,10 +1,11 @@
 """The quick way through a sound WARC: FastWARC, believed only as far as it can be checked.
 
 In: an open file and a range. Out: records, each held back until two more are known to start behind it, and at the end the offset from where on the
-careful parser has to look for itself. Checks are needed because FastWARC 2.0 hands out a last record that is cut short as if it were whole, stops at
+careful parser has to look for itself. FastWARC finds and unpacks the records; their heads are parsed by us, as in the careful parser. Checks are needed because FastWARC 2.0 hands out a last record that is cut short as if it were whole, stops at
 damage, and gives records that share a gzip member offsets where no record stands.
 """
 
+import re
 from collections import deque
 from collections.abc import Generator
 
@@ -14,12 +15,14 @@ from fastwarc import WarcRecord as FastRecord
 
 from pipeline.read.members import MAX_HEAD_BYTES, Packing
 from pipeline.read.source import Damage, Readable, Source
-from pipeline.read.warc_record import USED_TYPES, WarcRecord, fields_of, stated_length
+from pipeline.read.warc_record import USED_TYPES, WarcRecord, parse_fields, stated_length
 from schemas.drops import DropReason
 
 _HELD = 2  # a record in a shared member can be given the offset of the member behind it: only the record after that one tells
 _KEPT_CHUNKS = 32  # of 64 KB: FastWARC was seen to read 9 chunks ahead of the record that it hands out
 _PIECE_BYTES = 2 << 10
+_HEAD_SIZES = (1 << 10, 64 << 10)
+_CLEAN_HEAD = re.compile(rb"WARC/1\.[01]\r\n(?:[A-Za-z][A-Za-z0-9-]*:[ \t][^\r\n]+\r\n)+\r\n")
 
 
 class _Tee:
@@ -90,21 +93,33 @@ def sound_records(
             offset = fast.stream_pos
             if held and offset <= held[-1].offset:
                 break
-            if not packing.starts(tee.kept_from(offset)):
+            head = _clean_head(packing, tee.kept_from(offset))
+            if head is None:
                 break
             if len(held) == _HELD:
                 record = held.popleft()
                 if end is not None and record.offset >= end:
                     return None
                 yield msgspec.structs.replace(record, length=held[0].offset - record.offset)
-            held.append(_record(fast, offset, keep_bytes))
+            held.append(_record(fast, offset, head, keep_bytes))
     except (Damage, OSError, ValueError):
         pass
     return held[0].offset if held else start
 
 
-def _record(fast: FastRecord, offset: int, keep_bytes: int) -> WarcRecord:
-    headers = fields_of(fast.headers.items_bytes())
+def _clean_head(packing: Packing, member: Source) -> bytes | None:
+    """The head of the record at `member`; None where it is not of the plainest form, on which no two parsers differ, or no record's at all."""
+    for size in _HEAD_SIZES:
+        head = packing.first(member, size)
+        if found := _CLEAN_HEAD.match(head):
+            return found[0]
+        if len(head) < size:
+            return None
+    return None
+
+
+def _record(fast: FastRecord, offset: int, head: bytes, keep_bytes: int) -> WarcRecord:
+    headers = parse_fields(head)
     length = stated_length(headers)
     kept = min(length, keep_bytes) if headers["warc-type"].lower() in USED_TYPES else 0
     block = fast.reader.read(kept) if kept else b""

@@ -15,7 +15,10 @@ from schemas.drops import DropReason
 
 MAX_HEAD_BYTES = 1 << 20  # ours: real WARC heads are under 10 KB, the longest URLs 2 MB are no pages
 
+BLANKS = b" \t\r\n\f"  # what FastWARC passes over between records
+
 _FILLER_BYTES = 64
+_PEEKED_BYTES = 1 << 10
 _SEARCHED_BYTES = 1 << 20  # ours: so much of a file may be damaged at its start
 _ZSTD_BLOCK_BYTES = 128 << 10  # RFC 8878, 3.1.1.2.4: nothing comes out before a whole block went in
 _MAX_WINDOW_BYTES = 128 << 20  # what the zstd tool takes without being asked
@@ -44,9 +47,13 @@ class Packing:
 
     magic: bytes
 
-    def starts(self, source: Source) -> bool:
-        """Whether a record starts where `source` stands."""
+    def first(self, source: Source, size: int) -> bytes:
+        """Up to `size` of the first unpacked bytes of the member at `source`, which stays where it is; none where there is no member."""
         raise NotImplementedError
+
+    def starts(self, source: Source) -> bool:
+        """Whether a record starts where `source` stands; line ends of the one before may be in front of it in its member."""
+        return self.first(source, len(Plain.magic) + _FILLER_BYTES).lstrip(BLANKS).startswith(Plain.magic)
 
     def unpacked(self, source: Source) -> Source:
         """The bytes of the member at `source`, or `source` itself."""
@@ -70,6 +77,10 @@ class Plain(Packing):
 
     magic = b"WARC/"
 
+    def first(self, source: Source, size: int) -> bytes:
+        """The next bytes."""
+        return source.peek(size)
+
     def starts(self, source: Source) -> bool:
         """A version line, and the two fields that no record can do without."""
         if not _VERSION.match(source.peek(32)):
@@ -84,7 +95,7 @@ class Plain(Packing):
     def skip_filler(self, source: Source) -> bool:
         """Line ends."""
         tail = source.peek(_FILLER_BYTES)
-        return source.skip(len(tail) - len(tail.lstrip(b"\r\n"))) > 0
+        return source.skip(len(tail) - len(tail.lstrip(BLANKS))) > 0
 
 
 class Gzip(Packing):
@@ -92,10 +103,14 @@ class Gzip(Packing):
 
     magic = b"\x1f\x8b\x08"
 
-    def starts(self, source: Source) -> bool:
-        """A member whose first bytes inflate to the start of a record, line ends of the one before let in front of it."""
-        first = self._first(source, len(Plain.magic) + _FILLER_BYTES)
-        return first is not None and first.lstrip(b"\r\n").startswith(Plain.magic)
+    def first(self, source: Source, size: int) -> bytes:
+        """What the first bytes inflate to."""
+        if source.peek(3) != self.magic:
+            return b""
+        try:
+            return zlib.decompressobj(wbits=31).decompress(source.peek(max(size, _PEEKED_BYTES)), size)
+        except zlib.error:
+            return b""
 
     def unpacked(self, source: Source) -> Source:
         """The member's bytes; reading them to the end verifies the CRC and moves `source` behind it."""
@@ -108,22 +123,14 @@ class Gzip(Packing):
 
     def skip_filler(self, source: Source) -> bool:
         """A small member of line ends or nothing (some writers close a file, or each record, so)."""
-        first = self._first(source, _FILLER_BYTES)
-        if first is None or first.strip(b"\r\n"):
-            return False
+        packed = source.peek(_PEEKED_BYTES)
         inflate = zlib.decompressobj(wbits=31)
-        packed = source.peek(4096)
-        inflate.decompress(packed, _FILLER_BYTES)
-        return inflate.eof and source.skip(len(packed) - len(inflate.unused_data)) > 0
-
-    def _first(self, source: Source, size: int) -> bytes | None:
-        """The first bytes of the member at `source`; None where there is none."""
-        if source.peek(3) != self.magic:
-            return None
         try:
-            return zlib.decompressobj(wbits=31).decompress(source.peek(512), size)
+            if packed[:3] != self.magic or inflate.decompress(packed, _FILLER_BYTES).strip(BLANKS):
+                return False
         except zlib.error:
-            return None
+            return False
+        return inflate.eof and source.skip(len(packed) - len(inflate.unused_data)) > 0
 
 
 class _GzipMember:
@@ -170,20 +177,20 @@ class Zstd(Packing):
         data = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
         self._decompressor = zstandard.ZstdDecompressor(dict_data=data, max_window_size=_MAX_WINDOW_BYTES)
 
-    def starts(self, source: Source) -> bool:
-        """A frame whose first bytes are the start of a record."""
+    def first(self, source: Source, size: int) -> bytes:
+        """What the first block holds."""
         if source.peek(4) != self.magic:
-            return False
-        size = 1 << 10
+            return b""
+        peeked = _PEEKED_BYTES
         while True:
-            packed = source.peek(size)
+            packed = source.peek(peeked)
             try:
-                first = self._decompressor.decompressobj().decompress(packed)
+                data = self._decompressor.stream_reader(packed).read(size)
             except zstandard.ZstdError:
-                return False
-            if first or len(packed) < size or size > _ZSTD_BLOCK_BYTES:
-                return first.startswith(Plain.magic)
-            size <<= 2
+                return b""
+            if data or len(packed) < peeked or peeked > _ZSTD_BLOCK_BYTES:
+                return data
+            peeked <<= 2
 
     def unpacked(self, source: Source) -> Source:
         """The frame's bytes; reading them to the end moves `source` behind it."""
@@ -229,7 +236,7 @@ def packing_of(source: Source) -> Packing | None:
     """
     if _is_skippable(source.peek(4)):
         return Zstd(_zstd_dictionary(source))
-    packings: tuple[Packing, ...] = (Gzip(), Plain(), Zstd())
+    packings: tuple[Packing, ...] = (Gzip(), Zstd(), Plain())  # small frames hold plain text: look for frames first
     for packing in packings:
         if packing.starts(source):
             return packing

@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from pipeline.read.warc_record import fields_of, parse_fields
+from pipeline.read.warc_record import parse_fields
 
 _STATUS = re.compile(rb"\s*HTTP(?:/\d(?:\.\d)?)?[ \t]+(\d{3})\b")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -46,7 +46,7 @@ def parse_response(block: bytes) -> Response | None:
     head = block[: end.start()] if end else block
     return Response(
         status=int(status[1]),
-        fields=fields_of(parse_fields(head)),
+        fields=parse_fields(head),
         robots=_robots(head),
         body_at=end.end() if end else len(block),
     )

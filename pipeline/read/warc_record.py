@@ -5,17 +5,17 @@ and a line end follows; so one that lies about its length loses itself, never a 
 """
 
 import re
-from collections.abc import Iterable
 
 import msgspec
 
-from pipeline.read.members import MAX_HEAD_BYTES, Plain, peek_head
+from pipeline.read.members import BLANKS, MAX_HEAD_BYTES, Plain, peek_head
 from pipeline.read.source import Damage, Source
 from schemas.drops import DropReason
 
 USED_TYPES = ("response", "resource", "revisit")  # the blocks of all others are passed over
 
 _SLACK_BYTES = 64  # ours: by so much a Content-Length may be too short, when a record follows then
+_CLOSE = b"\r\n\r\n"
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _NEXT = re.compile(rb"\r?\n\r?\nWARC/\d")
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
@@ -56,7 +56,7 @@ def parse_record(text: Source, keep_bytes: int) -> WarcRecord:
     if head is None or not head.startswith(Plain.magic):
         raise Damage(DropReason.BAD_RECORD, f"no WARC head within {MAX_HEAD_BYTES} bytes")
     text.skip(len(head))
-    headers = fields_of(parse_fields(head))
+    headers = parse_fields(head)
     length = stated_length(headers)
     kept = min(length, keep_bytes) if headers["warc-type"].lower() in USED_TYPES else 0
     block = text.read(kept)
@@ -87,14 +87,14 @@ def stated_length(headers: dict[str, str]) -> int:
 
 def _skip_line_ends(text: Source) -> int:
     tail = text.peek(_SLACK_BYTES)
-    return text.skip(len(tail) - len(tail.lstrip(b"\r\n")))
+    return text.skip(len(tail) - len(tail.lstrip(BLANKS)))
 
 
 def _skip_to_end(text: Source, length: int) -> bool:
     """Moves over the line ends that close a record (two by the standard; none, or more, in the wild); True where some of the block stood before them."""
     tail = text.peek(_SLACK_BYTES)
-    ends = len(tail) - len(tail.lstrip(b"\r\n"))
-    if ends >= 2 or len(tail) == ends or tail[ends:].startswith(Plain.magic):
+    ends = len(tail) - len(tail.lstrip(BLANKS))
+    if ends >= len(_CLOSE) or len(tail) == ends or tail[ends:].startswith(Plain.magic):
         text.skip(ends)
         return False
     if found := _NEXT.search(tail):
@@ -103,24 +103,27 @@ def _skip_to_end(text: Source, length: int) -> bool:
     raise Damage(DropReason.BAD_RECORD, f"the block is not {length} bytes long")
 
 
-def parse_fields(head: bytes) -> Iterable[tuple[bytes, bytes]]:
-    """The named fields of a WARC or HTTP head, first line left out, folded lines joined."""
-    for line in _FOLD.sub(b" ", head).split(b"\n")[1:]:
-        name, colon, value = line.partition(b":")
-        if colon:
-            yield name, value
+def parse_fields(head: bytes) -> dict[str, str]:
+    """The fields of a WARC or HTTP head by lower-case name, values stripped; of equal names the first counts.
 
-
-def fields_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Fields by lower-case name, values stripped; of equal names the first counts."""
+    The first line is left out, folded lines are joined; what is not UTF-8 is taken for Latin-1, line by line.
+    """
+    if b"\n " in head or b"\n\t" in head:
+        head = _FOLD.sub(b" ", head)
+    try:
+        lines = head.decode().split("\n")
+    except UnicodeDecodeError:
+        lines = [_text(line) for line in head.split(b"\n")]
     fields: dict[str, str] = {}
-    for name, value in pairs:
-        fields.setdefault(_text(name).strip().lower(), _text(value).strip())
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if colon:
+            fields.setdefault(name.strip().lower(), value.strip())
     return fields
 
 
 def _text(data: bytes) -> str:
     try:
-        return data.decode("utf-8")
+        return data.decode()
     except UnicodeDecodeError:
         return data.decode("latin-1")
