@@ -9,7 +9,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.read.body import Body, decode_body, dechunk
+from pipeline.read.body import Body, dechunk, decode_body
 
 TEXT = b"<html>" + b"some text " * 500 + b"</html>"
 LIMIT = 1 << 20

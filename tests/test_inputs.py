@@ -16,10 +16,17 @@ from pipeline.read.records import MediaRecord, Page, read
 from pipeline.read.reference import read_reference
 from pipeline.read.slices import slices
 from schemas.errors import InputError
-from tests.warcs import HTML, PNG, members, put, response
+from tests.warcs import HTML, PNG, members, put, response, with_dictionary
 
 WARC = b"".join(
-    members([response("http://a.org/", HTML), response("http://a.org/p.png", PNG, "image/png"), response("http://a.org/2", HTML)], "gzip")
+    members(
+        [
+            response("http://a.org/", HTML),
+            response("http://a.org/p.png", PNG, "image/png"),
+            response("http://a.org/2", HTML),
+        ],
+        "gzip",
+    )
 )
 
 
@@ -48,7 +55,9 @@ def test_equal_names_get_their_folders(tmp_path: Path) -> None:
     """As many parents as it takes, whatever the order."""
     paths = [_write(tmp_path / folder / "a.warc.gz", WARC) for folder in ("x/1", "y/1", "z")]
 
-    assert ["x/1/a.warc.gz", "y/1/a.warc.gz", "z/a.warc.gz"] == sorted(_names(*paths)) == sorted(_names(*reversed(paths)))
+    assert (
+        ["x/1/a.warc.gz", "y/1/a.warc.gz", "z/a.warc.gz"] == sorted(_names(*paths)) == sorted(_names(*reversed(paths)))
+    )
 
 
 def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
@@ -58,7 +67,10 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
 
     kinds = {input.name: (input.kind, input.size, len(input.identity)) for input in find_inputs([plain, page])}
 
-    assert {"plain.warc.gz": ("warc", len(response("http://a.org/", HTML)), 64), "page.dat": ("html", len(HTML), 64)} == kinds
+    assert {
+        "plain.warc.gz": ("warc", len(response("http://a.org/", HTML)), 64),
+        "page.dat": ("html", len(HTML), 64),
+    } == kinds
 
 
 def test_known_digests_are_not_computed_again(tmp_path: Path) -> None:
@@ -199,7 +211,9 @@ def _served(folder: Path, handler: type[_Ranges]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("handler", "slice_count", "copied"), [(_Ranges, 3, False), (_NoRanges, 1, True)])
-def test_servers_with_and_without_ranges(tmp_path: Path, handler: type[_Ranges], slice_count: int, copied: bool) -> None:
+def test_servers_with_and_without_ranges(
+    tmp_path: Path, handler: type[_Ranges], slice_count: int, copied: bool
+) -> None:
     """Without ranges there is one slice, and media are copied; the records are the same. Lists may name URLs."""
     _write(tmp_path / "a.warc.gz", WARC)
     with _served(tmp_path, handler) as url:
@@ -215,6 +229,20 @@ def test_servers_with_and_without_ranges(tmp_path: Path, handler: type[_Ranges],
     assert "Last-Modified" in input.identity
     assert [Page, MediaRecord, Page] == [type(record) for record in records]
     assert [copied] == [record.copy == PNG for record in records if isinstance(record, MediaRecord)]
+
+
+def test_a_wacz_with_a_zstandard_dictionary(tmp_path: Path) -> None:
+    """Who reads by offset would not find the dictionary: media are copied."""
+    records = [response("http://a.org/", HTML), response("http://a.org/p.png", PNG, "image/png")]
+    with zipfile.ZipFile(tmp_path / "a.wacz", "w") as archive:
+        archive.writestr("archive/data.warc.zst", with_dictionary(records))
+    (input,) = find_inputs([str(tmp_path / "a.wacz")])
+
+    page, medium = read(slices(input)[0])
+
+    assert isinstance(page, Page)
+    assert isinstance(medium, MediaRecord)
+    assert PNG == medium.copy
 
 
 def test_wacz_files(tmp_path: Path) -> None:

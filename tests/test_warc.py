@@ -36,7 +36,9 @@ def test_every_record_is_found_where_it_stands(bodies: list[bytes], packing: str
 
     got = found(b"".join(packed))
 
-    assert [(end - len(one), len(one)) for one, end in zip(packed, ends, strict=True)] == [(each.offset, each.length) for each in got]
+    assert [(end - len(one), len(one)) for one, end in zip(packed, ends, strict=True)] == [
+        (each.offset, each.length) for each in got
+    ]
     assert [body for index, body in enumerate(bodies) if index % 3 == 0] == [
         each.block for each in got if isinstance(each, WarcRecord) and each.type == "response"
     ]
@@ -99,7 +101,15 @@ def test_garbage_between_records_is_a_gap(packing: str) -> None:
 
     one, gap, two = found(first + garbage + second)
 
-    assert Gap(offset=len(first), length=len(garbage), reason=DropReason.BAD_RECORD, detail="5000 bytes that are no WARC record") == gap
+    assert (
+        Gap(
+            offset=len(first),
+            length=len(garbage),
+            reason=DropReason.BAD_RECORD,
+            detail="5000 bytes that are no WARC record",
+        )
+        == gap
+    )
     assert (0, len(first) + len(garbage)) == (one.offset, two.offset)
 
 
@@ -108,9 +118,10 @@ def test_a_bad_checksum_is_damage() -> None:
     packed = members([response(f"http://a.org/{n}", HTML) for n in range(3)], "gzip")
     file = packed[0] + packed[1][:-8] + b"\x00\x00\x00\x00" + packed[1][-4:] + packed[2]
 
-    one, gap, three = found(file)
+    _, gap, _ = found(file)
 
-    assert DropReason.BAD_RECORD is gap.reason if isinstance(gap, Gap) else None
+    assert isinstance(gap, Gap)
+    assert DropReason.BAD_RECORD is gap.reason
     assert ["http://a.org/0", "http://a.org/2"] == _urls(file)
 
 
@@ -153,7 +164,9 @@ def test_records_that_share_a_member_are_not_alone() -> None:
 def test_records_that_run_over_members_are_put_together(block: int) -> None:
     """Files that were cut into gzip members without regard to records, as bgzip does, end with an empty member."""
     whole = b"".join(response(f"http://a.org/{n}", HTML * 30) for n in range(7))
-    file = b"".join(gzip.compress(whole[at : at + block], mtime=0) for at in range(0, len(whole), block)) + gzip.compress(b"", mtime=0)
+    file = b"".join(
+        gzip.compress(whole[at : at + block], mtime=0) for at in range(0, len(whole), block)
+    ) + gzip.compress(b"", mtime=0)
 
     assert [f"http://a.org/{n}" for n in range(7)] == _urls(file)
     assert not any(isinstance(each, Gap) for each in found(file))

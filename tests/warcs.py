@@ -19,8 +19,14 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 def warc(kind: str, url: str, block: bytes, **fields: str) -> bytes:
     """One record, not packed; `refers_to_date="..."` is the field WARC-Refers-To-Date."""
-    named = "".join(f"WARC-{name.replace('_', '-').title()}: {value}\r\n" for name, value in fields.items() if name != "content_type")
-    content_type = fields.get("content_type", "application/http; msgtype=response" if kind in ("response", "revisit") else "")
+    named = "".join(
+        f"WARC-{name.replace('_', '-').title()}: {value}\r\n"
+        for name, value in fields.items()
+        if name != "content_type"
+    )
+    content_type = fields.get(
+        "content_type", "application/http; msgtype=response" if kind in ("response", "revisit") else ""
+    )
     stated = f"Content-Type: {content_type}\r\n" if content_type else ""
     date = "" if "date" in fields else f"WARC-Date: {DATE}\r\n"
     head = f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Target-URI: {url}\r\n{date}{named}{stated}Content-Length: {len(block)}\r\n\r\n"
@@ -33,7 +39,9 @@ def http(body: bytes, mime: str = "text/html", *, status: int = 200, headers: st
     return f"HTTP/1.1 {status} Some\r\n{stated}{headers}\r\n".encode() + body
 
 
-def response(url: str, body: bytes, mime: str = "text/html", *, status: int = 200, headers: str = "", **fields: str) -> bytes:
+def response(
+    url: str, body: bytes, mime: str = "text/html", *, status: int = 200, headers: str = "", **fields: str
+) -> bytes:
     """A response record."""
     return warc("response", url, http(body, mime, status=status, headers=headers), **fields)
 

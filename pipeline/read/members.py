@@ -174,6 +174,7 @@ class Zstd(Packing):
     magic = b"\x28\xb5\x2f\xfd"
 
     def __init__(self, dictionary: bytes = b"") -> None:
+        self.has_dictionary = bool(dictionary)
         data = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
         self._decompressor = zstandard.ZstdDecompressor(dict_data=data, max_window_size=_MAX_WINDOW_BYTES)
 

@@ -6,10 +6,12 @@ and `Drop` (damage, pages that cannot be used), so that the counts of all record
 
 from collections.abc import Iterator
 
+import msgspec
+
 from pipeline.read.classify import Place, classify
 from pipeline.read.files import opened
 from pipeline.read.html_files import html_pages
-from pipeline.read.members import packing_of
+from pipeline.read.members import Zstd, packing_of
 from pipeline.read.page import MediaRecord, OtherRecord, Page, ReadLimits, Record, Redirect
 from pipeline.read.parquet import parquet_pages
 from pipeline.read.revisits import Revisits
@@ -62,6 +64,9 @@ def _records(open_at: OpenAt, slice: Slice, place: Place) -> Iterator[Record]:
     packing = packing_of(Source(open_at(0)))
     if packing is None:
         raise Damage(DropReason.BAD_RECORD, "no WARC record at its start")
+    if place.origin and isinstance(packing, Zstd) and packing.has_dictionary:
+        # who reads by offset looks for the dictionary at the start of the outer file, and that is a zip's
+        place = msgspec.structs.replace(place, by_offset=False)
     revisits = Revisits(place)
     keep = place.limits.max_record_bytes
     for found in warc_records(open_at, packing, slice.start, slice.end, keep_bytes=keep, trust=place.by_offset):

@@ -6,7 +6,7 @@ In: an open file, and the offset and length of a `MediaRecord`'s reference. Out:
 from typing import BinaryIO
 
 from pipeline.read.classify import decoded, response_of
-from pipeline.read.members import Zstd, packing_of
+from pipeline.read.members import Gzip, Packing, Plain, Zstd, packing_of
 from pipeline.read.page import ReadLimits
 from pipeline.read.source import Damage, Source, Window
 from pipeline.read.warc import read_at
@@ -16,20 +16,11 @@ from schemas.drops import Drop, DropReason
 def read_reference(
     file: BinaryIO, offset: int, length: int, *, max_bytes: int = ReadLimits().max_record_bytes
 ) -> bytes | Drop:
-    """The body of the record at `offset`, at most `max_bytes` of it, or why there is none."""
+    """The body of the record at `offset`, or why there is none, or none of at most `max_bytes`."""
     try:
+        packing = _packing(file, offset)
         file.seek(offset)
-        source = Source(Window(file, length))
-        packing = packing_of(source)
-        if isinstance(packing, Zstd):
-            # its dictionary, if it has one, is at the start of the file
-            file.seek(0)
-            packing = packing_of(Source(file)) or packing
-            file.seek(offset)
-            source = Source(Window(file, length))
-        if packing is None:
-            raise Damage(DropReason.BAD_RECORD, "no WARC record there")
-        record = read_at(source, packing, max_bytes)
+        record = read_at(Source(Window(file, length)), packing, max_bytes)
         response = response_of(record)
         if response is None:
             raise Damage(DropReason.BAD_RECORD, "no response")
@@ -39,3 +30,17 @@ def read_reference(
         return body.data
     except Damage as damage:
         return Drop(kind="image", reason=damage.reason, detail=f"offset {offset}: {damage.detail}")
+
+
+def _packing(file: BinaryIO, offset: int) -> Packing:
+    """The packing of the record at `offset`; of a Zstandard frame that of the file, which may begin with a dictionary."""
+    file.seek(offset)
+    first = file.read(len(Plain.magic))
+    if first.startswith(Zstd.magic):
+        file.seek(0)
+        return packing_of(Source(file)) or Zstd()
+    if first.startswith(Gzip.magic):
+        return Gzip()
+    if first == Plain.magic:
+        return Plain()
+    raise Damage(DropReason.BAD_RECORD, "no WARC record there")
