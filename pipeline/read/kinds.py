@@ -24,6 +24,7 @@ _NAMES: tuple[tuple[re.Pattern[str], InputKind], ...] = (
     (re.compile(r"\.parquet$", re.IGNORECASE), "parquet"),
     (re.compile(r"\.x?html?$", re.IGNORECASE), "html"),
 )
+_LIST = re.compile(r"\.(?:paths|txt)(?:\.gz)?$")
 
 
 def kind_by_name(url: str) -> InputKind | None:
@@ -45,7 +46,7 @@ def kind_of(file: Located, *, ranges: bool = True) -> InputKind:
             return kind
         if promised is not None and not file.named:
             return promised
-        raise InputError(f"{file.url}: {_what_instead(handle)}")
+        raise InputError(f"{file.url}: {_what_instead(handle, file.url)}")
 
 
 def _by_content(handle: Opened, url: str, promised: InputKind | None) -> InputKind | None:
@@ -78,7 +79,7 @@ def _zip_kind(handle: Opened, url: str) -> InputKind:
     raise InputError(f"{url}: a zip file without archive/*.warc, so no WACZ")
 
 
-def _what_instead(handle: Opened) -> str:
+def _what_instead(handle: Opened, url: str) -> str:
     first = Source(handle.at(0)).peek(4096)
     if first.startswith(b"\x1f\x8b"):
         try:
@@ -87,4 +88,6 @@ def _what_instead(handle: Opened) -> str:
             return f"not a WARC: broken from its start on: {error}"
     if first.startswith(b"filedesc:"):
         return "an ARC file, not a WARC; convert it first (warcio recompress OLD NEW.warc.gz)"
+    if _LIST.search(url):
+        return f"not a WARC; give a list of paths as @{url}"
     return f"not a WARC, WACZ, HTML or Parquet file; it begins with {first[:32]!r}"
