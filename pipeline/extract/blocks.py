@@ -15,6 +15,7 @@ from selectolax.lexbor import LexborNode
 
 from pipeline.extract.candidates import images_in_markup
 from pipeline.extract.placeholders import url_reason
+from pipeline.extract.renditions import picture_name
 from pipeline.extract.signs import own_bits
 
 Attributes: TypeAlias = Mapping[str, str | None]
@@ -324,7 +325,7 @@ class Walk:
         twin = self._last
         if not images:
             return
-        if twin is not None and twin.container == self._container and not twin.noscript and _is_stand_in(twin):
+        if twin is not None and not twin.noscript and _are_twins(twin, images[0], self._container):
             twin.noscript = images
             return
         for image in images:
@@ -380,6 +381,14 @@ def _is_stand_in(mention: Mention) -> bool:
     return url_reason(source) is not None or any(
         name.startswith("data-") and "src" in name for name in mention.attributes
     )
+
+
+def _are_twins(mention: Mention, image: Attributes, container: int) -> bool:
+    """Whether an image in a `noscript` is the one that the mention right before it shows or holds the place of."""
+    shown, source = mention.attributes.get("src"), image.get("src")
+    if not shown or (mention.container == container and _is_stand_in(mention)):
+        return True
+    return bool(shown and source) and picture_name(shown or "") == picture_name(source or "")
 
 
 def _noscript_images(node: LexborNode) -> list[Attributes]:

@@ -114,7 +114,11 @@ def link_candidates(href: str, base: Base) -> list[Candidate]:
     if not _PICTURE_FILE.search(href):
         return []
     url = base.join(href)
-    if url is None or url.startswith("data:") or not _PICTURE_END.search(url.partition("?")[0].partition("#")[0]):
+    if url is None or url.startswith("data:"):
+        return []
+    name = url.partition("?")[0].partition("#")[0].rpartition("/")[2]
+    # `File:Heron.jpg` is a wiki's page about a picture.
+    if not _PICTURE_END.search(name) or ":" in name:
         return []
     return [Candidate(url=url, source="link")]
 

@@ -20,6 +20,7 @@ Ints: TypeAlias = NDArray[np.int64]
 
 LEVELS = 4  # ours: containers above a block's own that are measured
 STEPS = 6  # ours: steps from the root to the container that it shares with a block, the last for more
+LIST_VALUE = 0.25  # ours: of text in a list's item, when the root is sought: teasers stand in lists more often than articles do
 
 _LEVEL_NAMES = ("link_share", "log_width", "over_half_links", "log_blocks", "linked_heading")
 OWN_NAMES = (
@@ -215,6 +216,8 @@ class Page:
         for container, value in zip(self._containers.tolist(), good.tolist(), strict=True):
             if value > 0.0:
                 at = parents[container] if tags[container] in _OWN_UNIT else container
+                if tags[at] == "li" or tags[container] == "li":
+                    value *= LIST_VALUE
                 for part in (value, value / 2, value / 4):
                     scores[at] = scores.get(at, 0.0) + part
                     if at == 0:

@@ -84,6 +84,17 @@ def _nodes(walk: Walk, kept: list[bool], head: _Head, url: str) -> tuple[list[Te
     pictures = Pictures(walk, kept, head.base, url, lead)
     described, _ = captions(walk)
 
+    def show(medium: DraftMedium) -> None:
+        last = nodes[-1] if nodes else None
+        one = pictures.joined(last, medium) if type(last) is DraftMedium else None
+        if one is not None:
+            nodes[-1] = one
+            dropped.append(
+                Drop(kind=medium.kind, reason=DropReason.REPEATED_IN_PAGE, url=url, medium_url=medium.candidates[0].url)
+            )
+        else:
+            nodes.append(medium)
+
     def media(mentions: list[Mention]) -> dict[Mention, DraftMedium]:
         found = {}
         for mention in mentions:
@@ -96,16 +107,19 @@ def _nodes(walk: Walk, kept: list[bool], head: _Head, url: str) -> tuple[list[Te
 
     for item, is_kept in zip(walk.items, kept, strict=True):
         if type(item) is Mention:
-            nodes += media([item]).values()
+            for medium in media([item]).values():
+                show(medium)
         elif type(item) is Block:
             shown = media(item.media) if item.media else {}
             if is_kept:
                 texts = node_texts(item, list(shown))
                 nodes += [Text(texts[0])] if texts[0] else []
                 for medium, text in zip(shown.values(), texts[1:], strict=True):
-                    nodes += [medium, Text(text)] if text else [medium]
+                    show(medium)
+                    nodes += [Text(text)] if text else []
             else:
-                nodes += shown.values()
+                for medium in shown.values():
+                    show(medium)
                 dropped.append(Drop(kind="paragraph", reason=DropReason.BOILERPLATE, url=url, detail=item.text[:80]))
     if (fallback := pictures.fallback(lead)) is not None:
         nodes.insert(0, fallback)

@@ -4,20 +4,25 @@ A medium belongs where the text around it does: it is judged by the signs of the
 its distance from that text. What its attributes and URL say (blank, pixel, logo, tiny) is asked last, since it needs the URLs.
 """
 
-import re
-from urllib.parse import unquote
+from collections import Counter
+
+import msgspec
 
 from pipeline.extract.blocks import Block, Mention, Walk
 from pipeline.extract.candidates import image_candidates, link_candidates, poster_candidates, ranked, video_candidates
 from pipeline.extract.placeholders import pixels, placeholder_reason
+from pipeline.extract.renditions import picture_name
 from pipeline.extract.signs import BIT
 from pipeline.urls import Base
 from schemas.document import Candidate, DraftMedium
 from schemas.drops import Drop, DropReason
 
 LEAD_REACH = 8  # ours: blocks before the first kept text or h1 in which the lead picture may stand
+MIN_NAME_CHARS = 6  # ours: shorter names (`1`, `large`) name many pictures
+MAX_ROW = 2  # ours: elements of one container that show a picture as their background
 TAIL_REACH = 2  # ours: blocks after the last kept text
 
+_PICTURE_TAGS = frozenset("img amp-img amp-anim picture video amp-video noscript".split())
 _NEGATIVE = sum(
     BIT[name]
     for name in (
@@ -25,15 +30,6 @@ _NEGATIVE = sum(
         "form", "tag_form", "author", "teaser", "header",
     )
 )  # fmt: skip
-_SIZE = re.compile(r"-?\d{2,4}x\d{2,4}")
-_NOT_NAME = re.compile(r"[^a-z0-9]")
-
-
-def picture_name(url: str) -> str:
-    """What two renditions of one picture have in common: the name of the file without size, extension and directory."""
-    name = unquote(url.partition("?")[0].partition("#")[0].rpartition("/")[2]).lower()
-    stem = name.rpartition(".")[0] or name
-    return _NOT_NAME.sub("", _SIZE.sub("", stem))
 
 
 class Pictures:
@@ -44,9 +40,13 @@ class Pictures:
         self._kept = kept
         self._base = base
         self._url = url
-        self._lead = {name for c in lead if len(name := picture_name(c.url)) >= 6}
+        self._lead = {name for c in lead if len(name := picture_name(c.url)) >= MIN_NAME_CHARS}
         self._seen: set[str] = set()
         self._names: set[str] = set()
+        # Backgrounds and lazy attributes of other elements: one is a picture, a row of them is a gallery's control or a list of teasers.
+        self._rows = Counter(
+            (walk.parents[m.container], m.tag) for m in walk.items if type(m) is Mention and m.tag not in _PICTURE_TAGS
+        )
         places = [place for place, is_kept in enumerate(kept) if is_kept]
         self._first = places[0] if places else 0
         self._last = places[-1] if places else len(kept)
@@ -70,13 +70,15 @@ class Pictures:
         names = {picture_name(c.url) for c in candidates}
         if stray and (self._lead.isdisjoint(names) or not self._names.isdisjoint(names)):
             return self._drop(mention, kind, DropReason.BOILERPLATE_MEDIUM, best.url)
-        if kind == "image" and (reason := placeholder_reason(best.url, mention.attributes)) is not None:
+        attributes = mention.attributes or (mention.noscript[0] if mention.noscript else {})
+        reason = placeholder_reason(best.url, attributes) if kind == "image" else None
+        if reason is not None and not (reason == DropReason.DECLARED_TOO_SMALL and self._kept[mention.item]):
             return self._drop(mention, kind, reason, best.url)
         if best.url in self._seen:
             return self._drop(mention, kind, DropReason.REPEATED_IN_PAGE, best.url)
         self._seen.update(c.url for c in candidates)
         self._names |= names
-        get = mention.attributes.get
+        get = attributes.get
         return DraftMedium(
             kind=kind,
             candidates=candidates,
@@ -86,6 +88,19 @@ class Pictures:
             width=pixels(get("width")),
             height=pixels(get("height")),
             tracks=[url for track in mention.tracks if (url := self._base.join(track.get("src") or ""))],
+        )
+
+    def joined(self, first: DraftMedium, second: DraftMedium) -> DraftMedium | None:
+        """One medium for two that stand side by side and show one picture (for wide and narrow screens, blurred and sharp), else None."""
+        names = {name for c in first.candidates if len(name := picture_name(c.url)) >= MIN_NAME_CHARS}
+        if first.kind != second.kind or names.isdisjoint(picture_name(c.url) for c in second.candidates):
+            return None
+        return msgspec.structs.replace(
+            first,
+            candidates=ranked([*first.candidates, *second.candidates]),
+            alt=first.alt or second.alt,
+            title=first.title or second.title,
+            caption=first.caption or second.caption,
         )
 
     def fallback(self, lead: list[Candidate]) -> DraftMedium | None:
@@ -101,13 +116,18 @@ class Pictures:
     def _is_stray(self, mention: Mention) -> bool:
         """Whether a mention stands outside the content."""
         walk, place = self._walk, mention.item
-        if place < len(self._kept) and self._kept[place]:
+        if self._kept[place]:
             return False
+        if self._rows[walk.parents[mention.container], mention.tag] > MAX_ROW:
+            return True
         if not self._first - LEAD_REACH <= place <= self._last + TAIL_REACH:
             return True
         container, bits = mention.container, 0
         while container and not self._inside[container]:
-            bits |= walk.bits[container]
+            if walk.tags[container] == "figure":
+                bits = 0  # a figure is content by itself: what its parts are called (share, embed) says how it works
+            else:
+                bits |= walk.bits[container]
             container = walk.parents[container]
         return bool(bits & _NEGATIVE)
 
