@@ -1,6 +1,7 @@
 """The command line `m3w`. Everything heavy is imported inside the subcommand that needs it."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from schemas.errors import M3wError, OutputError
 
 if TYPE_CHECKING:
     from jobs.job import Job
+    from pipeline.read.inputs import Input
 
 INTERRUPTED = 130
 
@@ -50,6 +52,7 @@ def _fail(message: str, code: int) -> int:
 
 def script() -> None:
     """The console script: ends the process at once, so that threads of an engine cannot hold up the end after an error."""
+    logging.disable(logging.CRITICAL)  # Beam logs whole tracebacks of what the user gets as one line
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -133,20 +136,25 @@ def _positive(text: str) -> int:
     return number
 
 
-def _crawl(options: argparse.Namespace) -> None:
-    from jobs import crawl
+def _inputs(options: argparse.Namespace) -> "list[Input]":
+    """What to read; looked for before the output folder is touched."""
     from pipeline.read.inputs import find_inputs
 
-    inputs = find_inputs(options.inputs, root=options.root)
+    return find_inputs(options.inputs, root=options.root)
+
+
+def _crawl(options: argparse.Namespace) -> None:
+    from jobs import crawl
+
+    inputs = _inputs(options)
     _run_job(options, lambda job: crawl.run(job, inputs, options.limit), new=True)
     _print_summary(options.out)
 
 
 def _extract(options: argparse.Namespace) -> None:
     from jobs import extract
-    from pipeline.read.inputs import find_inputs
 
-    inputs = find_inputs(options.inputs, root=options.root)
+    inputs = _inputs(options)
     _run_job(options, lambda job: extract.run(job, inputs, options.limit), new=True)
 
 
@@ -184,7 +192,7 @@ def _stats(options: argparse.Namespace) -> None:
 def _demo(options: argparse.Namespace) -> None:
     from jobs import demo
 
-    demo.run(options.out, options.workers)
+    demo.run(run_command, options.out, options.workers)
 
 
 def _schema(options: argparse.Namespace) -> None:

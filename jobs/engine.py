@@ -5,7 +5,8 @@ process: its threads only hand work to `workers` child processes. There are more
 out to threads beforehand: whichever child is free takes the next task of any of them.
 """
 
-import logging
+import contextlib
+import io
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -43,16 +44,16 @@ class Engine:
             M3wError: what a stage function raised.
             SurroundingsError: the engine failed.
         """
-        logging.getLogger().setLevel(logging.CRITICAL)  # Beam logs whole tracebacks of what is raised here as one line
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
         from pipeline.transforms import stop_children
 
+        noise = io.StringIO()  # Beam prints the traceback of what is raised here anyway
         try:
-            with beam.Pipeline(options=PipelineOptions(self._arguments())) as pipeline:
+            with contextlib.redirect_stderr(noise), beam.Pipeline(options=PipelineOptions(self._arguments())) as pipeline:
                 build(pipeline)
-        except Exception as error:  # any runner wraps what a worker raised in an error of its own
+        except Exception as error:  # noqa: BLE001 - any runner wraps what a worker raised in an error of its own
             stop_children()
             raise _unwrapped(error) from error
         except KeyboardInterrupt:

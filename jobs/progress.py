@@ -33,11 +33,12 @@ class Terminal(Progress):
     """One line on standard error that is rewritten, or, where that is no terminal, a new one now and then."""
 
     def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
+        self._out = sys.stderr  # an engine may redirect it while it runs
+        self._live = self._out.isatty()
 
     def say(self, line: str) -> None:
         """A line on standard error."""
-        print(line, file=sys.stderr)
+        print(line, file=self._out)
 
     @contextmanager
     def watch(self, folder: RunFolder, stage: str, parts: set[str]) -> Iterator[None]:
@@ -64,9 +65,9 @@ class Terminal(Progress):
     def _show(self, watcher: "_Watcher", last: bool = False) -> None:
         line = watcher.line()
         if self._live:
-            print(f"\r\x1b[2K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
+            print(f"\r\x1b[2K{line}", end="\n" if last else "", file=self._out, flush=True)
         else:
-            print(line, file=sys.stderr)
+            print(line, file=self._out)
 
 
 class _Watcher:
