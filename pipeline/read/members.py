@@ -43,9 +43,10 @@ def peek_head(source: Source) -> bytes | None:
 
 
 class Packing:
-    """One way to pack records; `magic` are the bytes that every record begins with."""
+    """One way to pack records; `magic` are the bytes that every record begins with, `checks_cheaply` says whether `first` costs less than reading."""
 
     magic: bytes
+    checks_cheaply = True
 
     def first(self, source: Source, size: int) -> bytes:
         """Up to `size` of the first unpacked bytes of the member at `source`, which stays where it is; none where there is no member."""
@@ -172,6 +173,7 @@ class Zstd(Packing):
     """
 
     magic = b"\x28\xb5\x2f\xfd"
+    checks_cheaply = False  # a block is unpacked whole, and most records are one block
 
     def __init__(self, dictionary: bytes = b"") -> None:
         self.has_dictionary = bool(dictionary)

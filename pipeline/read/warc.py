@@ -37,7 +37,7 @@ def warc_records(
     source = Source(open_at(start), start)
     if start > 0 and not packing.find(source):
         return
-    if not trust or not packing.starts(source):
+    if not trust or not packing.checks_cheaply or not packing.starts(source):
         yield from careful_records(open_at, packing, source.position, end, keep_bytes=keep_bytes)
         return
     at = source.position
