@@ -4,6 +4,7 @@ A medium belongs where the text around it does: it is judged by the signs of the
 its distance from that text. What its attributes and URL say (blank, pixel, logo, tiny) is asked last, since it needs the URLs.
 """
 
+import re
 from collections import Counter
 
 import msgspec
@@ -22,6 +23,7 @@ MIN_NAME_CHARS = 6  # ours: shorter names (`1`, `large`) name many pictures
 MAX_ROW = 2  # ours: elements of one container that show a picture as their background
 TAIL_REACH = 2  # ours: blocks after the last kept text
 
+_PICTURE_FILE = re.compile(r"\.(?:jpe?g|png|webp|avif|gif)\b", re.IGNORECASE)
 _PICTURE_TAGS = frozenset("img amp-img amp-anim picture video amp-video noscript".split())
 _NEGATIVE = sum(
     BIT[name]
@@ -123,13 +125,15 @@ class Pictures:
         if not self._first - LEAD_REACH <= place <= self._last + TAIL_REACH:
             return True
         container, bits = mention.container, 0
+        in_figure = False
         while container and not self._inside[container]:
             if walk.tags[container] == "figure":
+                in_figure = True
                 bits = 0  # a figure is content by itself: what its parts are called (share, embed) says how it works
             else:
                 bits |= walk.bits[container]
             container = walk.parents[container]
-        return bool(bits & _NEGATIVE)
+        return bool(bits & _NEGATIVE) or (not in_figure and _leads_away(mention))
 
     def _candidates(self, mention: Mention) -> list[Candidate]:
         base = self._base
@@ -153,6 +157,15 @@ class Pictures:
         return Drop(
             kind=kind, reason=reason, url=self._url, medium_url=url, detail=(mention.attributes.get("alt") or "")[:80]
         )
+
+
+def _leads_away(mention: Mention) -> bool:
+    """Whether a picture is the link to another page: a teaser, an author, a badge. One that leads to itself in large is none."""
+    href = mention.href
+    if not href or href[0] == "#":
+        return False
+    name = picture_name(mention.attributes.get("src") or "")
+    return _PICTURE_FILE.search(href) is None and (not name or picture_name(href) not in name)
 
 
 def _raw_url(mention: Mention) -> str:
