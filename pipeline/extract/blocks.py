@@ -8,17 +8,12 @@ one loop forwards.
 Nothing is judged here but what no reader sees: scripts, templates, hidden elements.
 """
 
-from collections.abc import Mapping
-from typing import TypeAlias
+from functools import lru_cache
 
 from selectolax.lexbor import LexborNode
 
-from pipeline.extract.candidates import images_in_markup
-from pipeline.extract.placeholders import url_reason
-from pipeline.extract.renditions import picture_name
-from pipeline.extract.signs import own_bits
-
-Attributes: TypeAlias = Mapping[str, str | None]
+from pipeline.extract.mentions import LAZY_NAMES, Attributes, Mention, are_twins, is_stand_in, noscript_images
+from pipeline.extract.signs import PLAIN_ATTRIBUTES, TAG_BITS, element_bits, name_bits
 
 MAX_DATA_CELL = 120  # ours: mean characters of a cell; longer ones are a page's layout
 
@@ -52,24 +47,6 @@ MEDIUM, LINE, ROW, CELL = "\x1c", "\x1d", "\x1e", "\x1f"
 _UNSEEN_CLASSES = frozenset(
     "sr-only screen-reader-text visually-hidden visuallyhidden screen-reader element-invisible".split()
 )
-_LAZY_NAMES = frozenset("data-bg data-background data-background-image data-bgset data-image data-img data-src data-srcset data-lazy-src "
-                        "data-original data-lazy-background data-image-src data-lazy data-bg-url data-img-url".split())  # fmt: skip
-
-
-class Mention:
-    """An element that shows a picture or a video: its tag and attributes, and those of the elements that belong to it."""
-
-    __slots__ = ("attributes", "container", "href", "item", "noscript", "sources", "tag", "tracks")
-
-    def __init__(self, tag: str, attributes: Attributes, container: int, href: str | None) -> None:
-        self.tag = tag
-        self.attributes = attributes
-        self.container = container
-        self.href = href
-        self.item = -1
-        self.sources: list[Attributes] = []
-        self.tracks: list[Attributes] = []
-        self.noscript: list[Attributes] = []
 
 
 class Block:
@@ -101,7 +78,6 @@ class Walk:
         self.starts = [0]  # the first item in or after the container
         self.ends = [0]
         self.lasts = [0]  # one more than the number of the last container within
-        self.depths = [0]
         self._container = 0
         self._pieces: list[str] = []
         self._media: list[Mention] = []
@@ -125,7 +101,6 @@ class Walk:
         pieces = self._pieces
         stack: list[tuple[LexborNode, int]] = []
         node = body.first_child
-        kinds, inline = _KINDS, _INLINE
         while True:
             while node is None:
                 if not stack:
@@ -135,41 +110,42 @@ class Walk:
                     self._close(end)
                 node = node.next
             tag = node.tag
-            kind = kinds.get(tag, inline)
-            if kind == _TEXT:
+            if tag == "-text":
                 text = node.text_content
                 if pieces or not text.isspace():
                     pieces.append(text)
                     if self._href is not None:
                         self._link_chars += len(text)
-            elif kind == _PLAIN:
-                stack.append((node, 0))
-                node = node.first_child
+                node = node.next
                 continue
-            elif kind != _SKIP:
-                attributes = node.attributes
-                if not attributes or not _is_hidden(attributes, kind):
-                    end = self._open(node, tag, kind, attributes)
-                    if end >= 0:
-                        stack.append((node, end))
-                        node = node.first_child
-                        continue
-            node = node.next
+            kind = _KINDS.get(tag, _INLINE)
+            end = 0 if kind == _PLAIN else -1 if kind == _SKIP else self._open(node, tag, kind)
+            if end >= 0:
+                stack.append((node, end))
+                node = node.first_child
+            else:
+                node = node.next
 
-    def _open(self, node: LexborNode, tag: str, kind: int, attributes: Attributes) -> int:
+    def _open(self, node: LexborNode, tag: str, kind: int) -> int:
         """Opens an element: what its end does (0 for nothing), or -1 where the walk does not go into it."""
+        attributes = node.attributes
+        is_plain = PLAIN_ATTRIBUTES.issuperset(attributes)
+        if not is_plain and _is_hidden(attributes, kind):
+            return -1
         if kind == _BLOCK or kind == _INLINE:
-            if attributes and (not _LAZY_NAMES.isdisjoint(attributes) or "url(" in (attributes.get("style") or "")):
-                self._add(Mention(tag, attributes, self._container, self._href))
-            return 0 if kind == _INLINE else self._open_container(tag, attributes)
+            if not is_plain:
+                self._look_for_picture(tag, attributes)
+            elif kind == _INLINE and "class" in attributes and _is_unseen(attributes["class"]):
+                return -1
+            return 0 if kind == _INLINE else self._open_container(tag, attributes, is_plain)
         if kind == _LINK:
             self._href = attributes.get("href") or ""
             self._links += 1
             return _LINK
         if kind == _CELL:
-            return self._open_cell(tag, attributes)
+            return self._open_cell(tag, attributes, is_plain)
         if kind == _PRE or kind == _TABLE:
-            end = self._open_container(tag, attributes)
+            end = self._open_container(tag, attributes, is_plain)
             if not self._form:
                 self._form = "pre" if kind == _PRE else "table" if _is_data(node) else ""
             return end
@@ -186,16 +162,21 @@ class Walk:
             self._add_medium(node, tag, attributes)
         return -1
 
-    def _open_cell(self, tag: str, attributes: Attributes) -> int:
+    def _look_for_picture(self, tag: str, attributes: Attributes) -> None:
+        """Adds an element that is no picture but shows one, as its background or when a script has run."""
+        if not LAZY_NAMES.isdisjoint(attributes) or "url(" in (attributes.get("style") or ""):
+            self._add(Mention(tag, attributes, self._container, self._href))
+
+    def _open_cell(self, tag: str, attributes: Attributes, is_plain: bool) -> int:
         if self._form != "table":
-            return self._open_container(tag, attributes)
+            return self._open_container(tag, attributes, is_plain)
         if tag == "tr":
             self._pieces.append(ROW)
         elif tag == "td" or tag == "th":
             self._pieces.append(CELL)
         return 0
 
-    def _open_container(self, tag: str, attributes: Attributes) -> int:
+    def _open_container(self, tag: str, attributes: Attributes, is_plain: bool) -> int:
         if self._form:
             self._pieces.append("\n")
             return _PRE
@@ -204,11 +185,11 @@ class Walk:
         self.parents.append(self._container)
         self._container = len(self.tags)
         self.tags.append(tag)
-        self.bits.append(own_bits(tag, attributes))
+        bits = name_bits(tag, attributes.get("class"), attributes.get("id")) if attributes else TAG_BITS.get(tag, 0)
+        self.bits.append(bits if is_plain else bits | element_bits(attributes))
         self.starts.append(len(self.items))
         self.ends.append(0)
         self.lasts.append(0)
-        self.depths.append(self.depths[self.parents[-1]] + 1)
         if tag in _OPENERS:
             if tag == "li":
                 self._marker = "- "
@@ -284,12 +265,7 @@ class Walk:
     def _add(self, mention: Mention) -> None:
         """Adds a mention where it stands: in the running text, or between two blocks."""
         twin = self._last
-        if (
-            twin is not None
-            and twin.tag == "noscript"
-            and twin.container == mention.container
-            and _is_stand_in(mention)
-        ):
+        if twin is not None and twin.tag == "noscript" and twin.container == mention.container and is_stand_in(mention):
             twin.tag, twin.attributes, twin.sources, twin.href = (
                 mention.tag,
                 mention.attributes,
@@ -316,16 +292,16 @@ class Walk:
         else:
             mention.sources, self._sources = self._sources, []
             if tag == "amp-img" and (inner := node.css_first("noscript")) is not None:
-                mention.noscript = _noscript_images(inner)
+                mention.noscript = noscript_images(inner)
         self._add(mention)
 
     def _add_noscript(self, node: LexborNode) -> None:
         """Joins the picture in a `noscript` to the placeholder beside it; without one it is a mention itself."""
-        images = _noscript_images(node)
+        images = noscript_images(node)
         twin = self._last
         if not images:
             return
-        if twin is not None and not twin.noscript and _are_twins(twin, images[0], self._container):
+        if twin is not None and not twin.noscript and are_twins(twin, images[0], self._container):
             twin.noscript = images
             return
         for image in images:
@@ -348,12 +324,15 @@ def _is_hidden(attributes: Attributes, kind: int) -> bool:
         style = style.replace(" ", "").lower()
         if "display:none" in style or "visibility:hidden" in style:
             return True
-    if kind == _INLINE:
-        if attributes.get("aria-hidden") == "true":
-            return True
-        names = attributes.get("class")
-        return bool(names) and not _UNSEEN_CLASSES.isdisjoint(names.split())
-    return False
+    if kind != _INLINE:
+        return False
+    return attributes.get("aria-hidden") == "true" or _is_unseen(attributes.get("class"))
+
+
+@lru_cache(maxsize=4096)
+def _is_unseen(names: str | None) -> bool:
+    """Whether inline text is for screen readers alone, by its class."""
+    return names is not None and not _UNSEEN_CLASSES.isdisjoint(names.split())
 
 
 def _is_data(table: LexborNode) -> bool:
@@ -369,33 +348,6 @@ def _is_data(table: LexborNode) -> bool:
         elif tag == "table" and cells:
             return False
     return cells >= 2 * rows > 0 and len(text) <= MAX_DATA_CELL * cells
-
-
-def _is_stand_in(mention: Mention) -> bool:
-    """Whether an element only holds the place of a picture that a script loads."""
-    if mention.tag not in ("img", "amp-img", "picture", "noscript"):
-        return not _LAZY_NAMES.isdisjoint(mention.attributes)
-    source = mention.attributes.get("src")
-    if not source or source.startswith("data:") or not _LAZY_NAMES.isdisjoint(mention.attributes):
-        return True
-    return url_reason(source) is not None or any(
-        name.startswith("data-") and "src" in name for name in mention.attributes
-    )
-
-
-def _are_twins(mention: Mention, image: Attributes, container: int) -> bool:
-    """Whether an image in a `noscript` is the one that the mention right before it shows or holds the place of."""
-    shown, source = mention.attributes.get("src"), image.get("src")
-    if not shown or (mention.container == container and _is_stand_in(mention)):
-        return True
-    return bool(shown and source) and picture_name(shown or "") == picture_name(source or "")
-
-
-def _noscript_images(node: LexborNode) -> list[Attributes]:
-    images: list[Attributes] = [image.attributes for image in node.css("img")]
-    if not images and "img" in (text := node.text()):
-        images += images_in_markup(text)
-    return images
 
 
 def _first_number(attributes: Attributes) -> int:

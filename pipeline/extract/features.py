@@ -20,7 +20,9 @@ Ints: TypeAlias = NDArray[np.int64]
 
 LEVELS = 4  # ours: containers above a block's own that are measured
 STEPS = 6  # ours: steps from the root to the container that it shares with a block, the last for more
-LIST_VALUE = 0.25  # ours: of text in a list's item, when the root is sought: teasers stand in lists more often than articles do
+LIST_VALUE = (
+    0.25  # ours: of text in a list's item, when the root is sought: teasers stand in lists more often than articles do
+)
 
 _LEVEL_NAMES = ("link_share", "log_width", "over_half_links", "log_blocks", "linked_heading")
 OWN_NAMES = (
@@ -194,7 +196,6 @@ class Page:
 
     def _root_table(self, good: Floats, mass: Floats) -> Floats:
         """Where each block stands as seen from the root: the container with most good text at its surface."""
-        walk = self._walk
         root = self._root(good)
         steps, below, peers = self._from_root(root)
         container = self._containers
@@ -206,7 +207,6 @@ class Page:
         columns += [
             under, peers[container], (container < root) & ~inside, (container > root) & ~inside, share, under * inside, share * ~inside,
         ]  # fmt: skip
-        del walk
         return np.array(columns, np.float64).T
 
     def _root(self, good: Floats) -> int:
@@ -228,13 +228,13 @@ class Page:
     def _from_root(self, root: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
         """Of each container: steps from the root up to what both share, its depth below that, whether it stands in a twin of the root."""
         walk = self._walk
-        parents, tags, bits, depths = walk.parents, walk.tags, walk.bits, walk.depths
+        parents, tags, bits = walk.parents, walk.tags, walk.bits
         up: dict[int, int] = {}
         at = root
         while at not in up:
             up[at] = len(up)
             at = parents[at]
-        twin, depth = (tags[root], bits[root]), depths[root]
+        twin = tags[root], bits[root]
         count = len(parents)
         steps, below, peers = [0] * count, [0] * count, [False] * count
         steps[0] = up[0]
@@ -245,8 +245,9 @@ class Page:
             parent = parents[container]
             steps[container] = steps[parent]
             below[container] = below[parent] + 1
+            # At the depth of the root: as many steps down as there are up.
             peers[container] = peers[parent] or (
-                depths[container] == depth and (tags[container], bits[container]) == twin
+                below[container] == steps[container] and (tags[container], bits[container]) == twin
             )
         return np.array(steps, np.int64), np.array(below, np.int64), np.array(peers, np.bool_)
 

@@ -12,7 +12,7 @@ import msgspec
 from pipeline.extract.blocks import Block, Mention, Walk
 from pipeline.extract.candidates import image_candidates, link_candidates, poster_candidates, ranked, video_candidates
 from pipeline.extract.placeholders import pixels, placeholder_reason
-from pipeline.extract.renditions import picture_name
+from pipeline.extract.renditions import file_stem, picture_name
 from pipeline.extract.signs import BIT
 from pipeline.urls import Base
 from schemas.document import Candidate, DraftMedium
@@ -43,6 +43,7 @@ class Pictures:
         self._base = base
         self._url = url
         self._lead = {name for c in lead if len(name := picture_name(c.url)) >= MIN_NAME_CHARS}
+        self._stems = [stem for c in lead if len(stem := file_stem(c.url)) >= MIN_NAME_CHARS]
         self._seen: set[str] = set()
         self._names: set[str] = set()
         # Backgrounds and lazy attributes of other elements: one is a picture, a row of them is a gallery's control or a list of teasers.
@@ -60,10 +61,9 @@ class Pictures:
 
     def judge(self, mention: Mention, caption: str) -> DraftMedium | Drop:
         """The medium that a mention is, or why it is none."""
-        walk = self._walk
         kind = "video" if mention.tag.endswith("video") else "image"
         stray = self._is_stray(mention)
-        if stray and not self._lead:
+        if stray and not self._may_be_lead(mention):
             return self._drop(mention, kind, DropReason.BOILERPLATE_MEDIUM, _raw_url(mention))
         candidates = self._candidates(mention)
         if not candidates:
@@ -114,6 +114,14 @@ class Pictures:
         ):
             return None
         return DraftMedium(candidates=lead, fallback=True)
+
+    def _may_be_lead(self, mention: Mention) -> bool:
+        """Whether an attribute holds the name of the page's lead picture; cheaper than its candidates."""
+        for attributes in (mention.attributes, *mention.sources, *mention.noscript):
+            for value in attributes.values():
+                if value and any(stem in value for stem in self._stems):
+                    return True
+        return False
 
     def _is_stray(self, mention: Mention) -> bool:
         """Whether a mention stands outside the content."""

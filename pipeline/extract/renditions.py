@@ -14,3 +14,9 @@ def picture_name(url: str) -> str:
     name = unquote(url.partition("?")[0].partition("#")[0].rpartition("/")[2]).lower()
     stem = name.rpartition(".")[0] or name
     return _NOT_NAME.sub("", _SIZE.sub("", stem))
+
+
+def file_stem(url: str) -> str:
+    """The longest part of a file's name, as it is written in the URL, that its renditions share."""
+    name = url.partition("?")[0].partition("#")[0].rpartition("/")[2].rpartition(".")[0]
+    return max(_SIZE.split(name), key=len)

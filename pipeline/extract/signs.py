@@ -70,53 +70,58 @@ NEGATIVE = sum(
 CAPTION = BIT["caption"] | BIT["tag_figcaption"]
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
-_WORD_BITS: dict[str, int] = {}
+_BITS_OF_WORDS: dict[str, int] = {}
 for _name, _words in SIGNS.items():
     for _word in _words.split():
-        _WORD_BITS[_word] = _WORD_BITS.get(_word, 0) | BIT[_name]
+        _BITS_OF_WORDS[_word] = _BITS_OF_WORDS.get(_word, 0) | BIT[_name]
 # A class that starts so tells of a state or a kind, not of a purpose: `has-sidebar`, `category-comments`, `type-post`.
 _MODIFIERS = frozenset(
     "has with no not without is category cat tag type status format theme layout skin js css".split()
 )
-_BODY_WORDS = BIT["content"]
+_CONTENT = BIT["content"]
 
 
-@lru_cache(maxsize=16_384)
-def word_bits(names: str) -> int:
-    """The signs of a class or id attribute.
+# Attributes that say nothing but what class and id say.
+PLAIN_ATTRIBUTES = frozenset(
+    "class id href title target rel lang dir align valign width height border cellpadding cellspacing bgcolor colspan rowspan name value type "
+    "for datetime alt tabindex itemscope itemtype onclick color size face start nowrap".split()
+)
 
-    >>> word_bits("post-navigation") == BIT["nav"] | BIT["content"]
+
+@lru_cache(maxsize=65_536)
+def name_bits(tag: str, names: str | None, identity: str | None) -> int:
+    """The signs of an element by its tag, class and id.
+
+    >>> name_bits("div", "post-navigation", None) == BIT["nav"] | BIT["content"]
     True
     """
-    bits = 0
-    content_words = 0
-    for name in names.split():
-        words = _WORD.findall(name)
-        if not words or words[0].lower() in _MODIFIERS:
-            continue
-        here = 0
-        for word in words:
-            bit = _WORD_BITS.get(word if word.islower() else word.lower(), 0)
-            here |= bit
-            content_words += bit == _BODY_WORDS
-        bits |= here
-    # `entry-content`, `article-body`, `post_text`: two such words in one name mean the text itself.
-    return bits | ARTICLE_BODY if content_words >= 2 and bits == _BODY_WORDS else bits
-
-
-def own_bits(tag: str, attributes: Mapping[str, str | None]) -> int:
-    """The signs of one element."""
     bits = TAG_BITS.get(tag, 0)
-    if attributes:
-        get = attributes.get
-        if (names := get("class")) is not None:
-            bits |= word_bits(names)
-        if (names := get("id")) is not None:
-            bits |= word_bits(names)
-        if (role := get("role")) is not None:
-            bits |= ROLE_BITS.get(role, 0)
-        if "itemprop" in attributes and attributes["itemprop"] == "articleBody":
-            bits |= ARTICLE_BODY
-        if "aria-hidden" in attributes and attributes["aria-hidden"] == "true":
-            bits |= ARIA_HIDDEN
+    for attribute in (names, identity):
+        if attribute:
+            for name in attribute.split():
+                bits |= _word_bits(name)
+    return bits
+
+
+@lru_cache(maxsize=65_536)
+def _word_bits(name: str) -> int:
+    """The signs of one name. `entry-content`, `article_body`: two words of content in one name mean the text itself."""
+    words = _WORD.findall(name)
+    if not words or words[0].lower() in _MODIFIERS:
+        return 0
+    bits = content_words = 0
+    for word in words:
+        bit = _BITS_OF_WORDS.get(word if word.islower() else word.lower(), 0)
+        bits |= bit
+        content_words += bit == _CONTENT
+    return bits | ARTICLE_BODY if content_words >= 2 and bits == _CONTENT else bits
+
+
+def element_bits(attributes: Mapping[str, str | None]) -> int:
+    """The signs of an element by its other attributes: role, microdata, aria-hidden."""
+    bits = ROLE_BITS.get(attributes.get("role") or "", 0)
+    if attributes.get("itemprop") == "articleBody":
+        bits |= ARTICLE_BODY
+    if attributes.get("aria-hidden") == "true":
+        bits |= ARIA_HIDDEN
     return bits
