@@ -6,13 +6,13 @@ base name of a file, the path below the prefix of a folder or glob, the entry of
 
 import gzip
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import msgspec
 from fsspec.core import split_protocol
 
-from pipeline.read.files import filesystem, is_local
+from pipeline.read.files import blamed, filesystem, is_local
 from schemas.errors import InputError
 
 COMMON_CRAWL = "https://data.commoncrawl.org/"
@@ -47,18 +47,19 @@ def locate(arguments: Sequence[str], *, root: str = "") -> list[Located]:
 
     Raises:
         InputError: an argument leads to no file, or a folder holds none that can be read.
+        SurroundingsError: a disk, store or server refuses.
     """
     found: dict[str, Located] = {}
     for argument in arguments:
-        for located in _locate_list(argument[1:], root) if argument.startswith("@") else _locate(argument):
-            known = found.get(located.url, located)
-            found[located.url] = Located(
-                url=located.url, depth=min(known.depth, located.depth), named=known.named or located.named
-            )
+        with blamed(argument):
+            files = _locate_list(argument[1:], root) if argument.startswith("@") else _locate(argument)
+        for file in files:
+            known = found.get(file.url, file)
+            found[file.url] = Located(url=file.url, depth=min(known.depth, file.depth), named=known.named or file.named)
     return [found[url] for url in sorted(found)]
 
 
-def _locate(argument: str) -> Iterable[Located]:
+def _locate(argument: str) -> list[Located]:
     fs, path = filesystem(argument)
     if fs.isfile(path) or split_protocol(argument)[0] in ("http", "https"):
         return [Located(url=_url(argument, fs.unstrip_protocol(path)))]

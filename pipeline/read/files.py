@@ -15,6 +15,7 @@ from pipeline.read.source import CHUNK_BYTES
 from schemas.errors import InputError, SurroundingsError
 
 _PROBE_BYTES = 8
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")  # they raise what is no OSError
 
 
 class Opened:
@@ -62,20 +63,37 @@ def is_local(url: str) -> bool:
 
 
 @contextmanager
+def blamed(url: str) -> Iterator[None]:
+    """Turns what disks, stores and servers raise into one line that names the file.
+
+    Raises:
+        InputError: there is no such file.
+        SurroundingsError: all else.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{url}: no such file") from None
+    except OSError as error:
+        raise SurroundingsError(f"{url}: {error.strerror or str(error) or type(error).__name__}") from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in _CLIENTS:
+            raise SurroundingsError(f"{url}: {type(error).__name__}: {error}") from error
+        raise
+
+
+@contextmanager
 def opened(url: str, *, ranges: bool = True) -> Iterator[Opened]:
     """An open file.
 
     Raises:
-        SurroundingsError: the disk, the store or the server refuses, also later while it is read.
+        InputError, SurroundingsError: as `blamed`, also later while it is read.
     """
-    file: Opened | None = None
-    try:
+    with blamed(url):
         file = Opened(url, ranges=ranges)
-        yield file
-    except OSError as error:
-        raise SurroundingsError(f"{url}: cannot be read: {error}") from error
-    finally:
-        if file is not None:
+        try:
+            yield file
+        finally:
             file.file.close()
 
 

@@ -14,9 +14,9 @@ from typing import TypeAlias
 import msgspec
 
 from pipeline.read.arguments import Located, locate
-from pipeline.read.files import filesystem, has_ranges, is_local, opened
+from pipeline.read.files import blamed, filesystem, has_ranges, is_local, opened
 from pipeline.read.kinds import InputKind, kind_by_name, kind_of
-from schemas.errors import InputError, SurroundingsError
+from schemas.errors import InputError
 
 FILES_PER_BATCH = 500  # ours: HTML files in one input, about as many pages as a slice of a WARC has
 _REMOTE_THREADS = 16
@@ -99,12 +99,8 @@ def _unique_names(located: Iterable[Located]) -> dict[str, str]:
 def _local(file: Located, name: str, digests: Digests) -> Input | None:
     """None for an empty file that was not named itself."""
     fs, path = filesystem(file.url)
-    try:
+    with blamed(file.url):
         info = fs.info(path)
-    except FileNotFoundError:
-        raise InputError(f"{file.url}: no such file") from None
-    except OSError as error:
-        raise SurroundingsError(f"{file.url}: {error.strerror or error}") from error
     size = info["size"]
     if size == 0:
         _refuse_empty(file)
@@ -117,13 +113,9 @@ def _local(file: Located, name: str, digests: Digests) -> Input | None:
 
 def _remote(file: Located, name: str) -> Input | None:
     fs, path = filesystem(file.url)
-    try:
+    with blamed(file.url):
         info = fs.info(path)
         ranges = has_ranges(file.url)
-    except FileNotFoundError:
-        raise InputError(f"{file.url}: no such file") from None
-    except OSError as error:
-        raise SurroundingsError(f"{file.url}: {error}") from error
     size = info.get("size") or info.get("Size") or 0
     if size == 0 and ranges:
         _refuse_empty(file)

@@ -25,17 +25,21 @@ _MAX_WINDOW_BYTES = 128 << 20  # what the zstd tool takes without being asked
 _MAX_DICTIONARY_BYTES = 16 << 20  # ours: trained dictionaries are about 1 MB
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
+_NEXT_HEAD = re.compile(rb"\nWARC/\d+\.\d+\s*\n")
 _VERSION = re.compile(rb"WARC/\d+\.\d+\s*\n")
 _TYPE = re.compile(rb"\nwarc-type[ \t]*:", re.IGNORECASE)
 _LENGTH = re.compile(rb"\ncontent-length[ \t]*:", re.IGNORECASE)
 
 
 def peek_head(source: Source) -> bytes | None:
-    """The bytes up to and with the first blank line, without moving; None where there is none within `MAX_HEAD_BYTES`."""
+    """The bytes up to and with the first blank line, without moving; None where there is none within `MAX_HEAD_BYTES`, or another head begins before."""
     size = 1 << 11
     while True:
         data = source.peek(size)
-        if found := _HEAD_END.search(data):
+        found = _HEAD_END.search(data)
+        if (another := _NEXT_HEAD.search(data, 1)) and (not found or another.start() < found.start()):
+            return None
+        if found:
             return data[: found.end()]
         if len(data) < size or size >= MAX_HEAD_BYTES:
             return None
