@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from jobs.job import INPUTS, Job, part_name
+from pipeline.config import Config
 from pipeline.read.inputs import Input
 from pipeline.read.slices import slices
 from pipeline.runfolder import digest
@@ -15,7 +16,7 @@ from pipeline.transforms import Spread
 
 def run(job: Job, inputs: list[Input], limit: int | None = None) -> None:
     """Extracts all slices of the inputs that have no part yet; with `limit`, slice after slice until there are so many pages."""
-    tasks = _tasks(job, inputs, limit)
+    tasks = tasks_of(job.url, job.config, inputs, limit)
     identity = digest(STAGE, sorted(tasks))
     if job.is_done(STAGE, identity):
         return
@@ -31,16 +32,15 @@ def run(job: Job, inputs: list[Input], limit: int | None = None) -> None:
     job.folder.finish(STAGE, identity, parts)
 
 
-def _tasks(job: Job, inputs: list[Input], limit: int | None) -> dict[str, ExtractTask]:
+def tasks_of(url: str, config: Config, inputs: list[Input], limit: int | None) -> dict[str, ExtractTask]:
     """A task for each slice, by the name of its part."""
-    config = job.config
     tasks: dict[str, ExtractTask] = {}
     for one in inputs:
         for piece in slices(one, slice_bytes=config.extract.slice_bytes):
             where = (one.name, one.size, one.identity, piece.member, piece.start, piece.end)
             part = part_name(one.name, digest(STAGE, RULES_VERSION, config.extract, config.filters, limit, where))
             tasks[part] = ExtractTask(
-                run_url=job.url, part=part, slice=piece, config=config.extract, filters=config.filters, page_limit=limit
+                run_url=url, part=part, slice=piece, config=config.extract, filters=config.filters, page_limit=limit
             )
     return tasks
 
