@@ -18,18 +18,16 @@ from pipeline.extract.signs import PLAIN_ATTRIBUTES, TAG_BITS, element_bits, nam
 MAX_DATA_CELL = 120  # ours: mean characters of a cell; longer ones are a page's layout
 
 # What the walk does with a tag; every tag that is not here is inline.
-_TEXT, _BLOCK, _LINK, _PLAIN, _SKIP, _BREAK, _MEDIA, _INLINE, _PICTURE, _SOURCE, _PRE, _TABLE, _CELL, _NOSCRIPT = range(
-    14
-)
+_BLOCK, _LINK, _PLAIN, _SKIP, _BREAK, _MEDIA, _INLINE, _PICTURE, _SOURCE, _PRE, _TABLE, _CELL = range(1, 13)
+_NOSCRIPT, _META = range(13, 15)
 _KINDS = {
     tag: kind
     for kind, tags in {
-        _TEXT: "-text",
         _BLOCK: "div p section article main header footer aside nav ul ol li dl dt dd h1 h2 h3 h4 h5 h6 blockquote figure figcaption form "
         "fieldset address details summary center hgroup dialog menu dir legend body caption button label search amp-carousel noframes",
         _LINK: "a",
         _PLAIN: "b i em strong u s small big mark sub sup tt kbd samp var abbr acronym dfn q del ins strike nobr bdi bdo ruby font",
-        _SKIP: "script style svg template iframe object embed canvas select textarea input datalist math head title meta link param "
+        _SKIP: "style svg template iframe object embed canvas select textarea input datalist math head title param "
         "frameset frame applet map -comment audio progress meter rp rt wbr col colgroup track",
         _BREAK: "br hr",
         _MEDIA: "img amp-img amp-anim video amp-video",
@@ -39,6 +37,7 @@ _KINDS = {
         _TABLE: "table",
         _CELL: "tr td th tbody thead tfoot",
         _NOSCRIPT: "noscript",
+        _META: "meta link script base",
     }.items()
     for tag in tags.split()
 }
@@ -77,7 +76,12 @@ class Walk:
         self.bits = [0]
         self.starts = [0]  # the first item in or after the container
         self.ends = [0]
+        self.depths = [0]
         self.lasts = [0]  # one more than the number of the last container within
+        self.metas: list[Attributes] = []
+        self.links: list[Attributes] = []
+        self.bases: list[Attributes] = []
+        self.scripts: list[str] = []
         self._container = 0
         self._pieces: list[str] = []
         self._media: list[Mention] = []
@@ -98,7 +102,7 @@ class Walk:
 
     def _walk(self, body: LexborNode) -> None:
         """The loop over nodes; the stack holds the open elements, each with what its end does."""
-        pieces = self._pieces
+        pieces, kinds = self._pieces, _KINDS
         stack: list[tuple[LexborNode, int]] = []
         node = body.first_child
         while True:
@@ -118,7 +122,7 @@ class Walk:
                         self._link_chars += len(text)
                 node = node.next
                 continue
-            kind = _KINDS.get(tag, _INLINE)
+            kind = kinds.get(tag, _INLINE)
             end = 0 if kind == _PLAIN else -1 if kind == _SKIP else self._open(node, tag, kind)
             if end >= 0:
                 stack.append((node, end))
@@ -141,6 +145,8 @@ class Walk:
         if kind == _LINK:
             self._href = attributes.get("href") or ""
             self._links += 1
+            if "rel" in attributes or "creativecommons.org" in self._href:
+                self.links.append(attributes)
             return _LINK
         if kind == _CELL:
             return self._open_cell(tag, attributes, is_plain)
@@ -156,11 +162,24 @@ class Walk:
             self._sources.append(attributes)
         elif kind == _BREAK:
             self._break(tag)
+        elif kind == _META:
+            self.read_meta(node, tag, attributes)
         elif kind == _NOSCRIPT:
             self._add_noscript(node)
         else:
             self._add_medium(node, tag, attributes)
         return -1
+
+    def read_meta(self, node: LexborNode, tag: str, attributes: Attributes) -> None:
+        """Remembers what the page says of itself."""
+        if tag == "meta":
+            self.metas.append(attributes)
+        elif tag == "link":
+            self.links.append(attributes)
+        elif tag == "base":
+            self.bases.append(attributes)
+        elif attributes.get("type") == "application/ld+json":
+            self.scripts.append(node.text())
 
     def _look_for_picture(self, tag: str, attributes: Attributes) -> None:
         """Adds an element that is no picture but shows one, as its background or when a script has run."""
@@ -190,6 +209,7 @@ class Walk:
         self.starts.append(len(self.items))
         self.ends.append(0)
         self.lasts.append(0)
+        self.depths.append(self.depths[self.parents[-1]] + 1)
         if tag in _OPENERS:
             if tag == "li":
                 self._marker = "- "

@@ -11,24 +11,22 @@ MAX_STEPS = 3  # ours: containers between a caption and what it shares with its 
 MAX_CAPTION_CHARS = 1_000  # ours
 
 
-def captions(walk: Walk) -> tuple[dict[Mention, str], set[int]]:
-    """The caption of each medium that has one, and the items that are captions."""
+def captions(walk: Walk) -> dict[Mention, str]:
+    """The caption of each medium that has one."""
     found: dict[Mention, str] = {}
-    items: set[int] = set()
-    for place, item in enumerate(walk.items):
-        if type(item) is not Block or len(item.text) > MAX_CAPTION_CHARS or not _says_caption(walk, item):
+    read: set[int] = set()
+    for container, bits in enumerate(walk.bits):
+        if not bits & CAPTION:
             continue
-        mention = _medium_of(walk, place, item.container)
-        if mention is not None:
-            found[mention] = f"{found[mention]} {item.text}" if mention in found else item.text
-            items.add(place)
-    return found, items
-
-
-def _says_caption(walk: Walk, block: Block) -> bool:
-    container = block.container
-    parent = walk.parents[container]
-    return bool((walk.bits[container] | walk.bits[parent]) & CAPTION) or walk.tags[walk.parents[parent]] == "figcaption"
+        for place in range(walk.starts[container], walk.ends[container]):
+            item = walk.items[place]
+            if type(item) is not Block or place in read or len(item.text) > MAX_CAPTION_CHARS:
+                continue
+            read.add(place)
+            mention = _medium_of(walk, place, item.container)
+            if mention is not None:
+                found[mention] = f"{found[mention]} {item.text}" if mention in found else item.text
+    return found
 
 
 def _medium_of(walk: Walk, place: int, container: int) -> Mention | None:

@@ -34,6 +34,8 @@ def to_utf8(html: bytes, charset: str | None) -> bytes:
             return _recode(html[len(bom) :], encoding)
     if html[:512].count(0) * 3 > len(html[:512]):  # ASCII in UTF-16: every other byte is a NUL
         return _recode(html, "utf-16-le" if html[1:2] == b"\0" else "utf-16-be")
+    if b"\x1b" not in html and _is_utf8(html):  # ISO-2022-JP escapes its way through ASCII
+        return html
     label = _codec(charset) or _codec(_meta_label(html))
     if label != "iso2022_jp" and _is_utf8(html):
         return html

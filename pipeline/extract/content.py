@@ -26,7 +26,7 @@ class Weights:
 
     def judge(self, table: Floats, signs: list[int]) -> Floats:
         """The probability of each row that it is content."""
-        total = table @ self._columns + np.array([self._sum_of_signs(bits) for bits in signs])
+        total = table @ self._columns + np.array(list(map(self._sum_of_signs, signs)))
         judgement: Floats = 1.0 / (1.0 + np.exp(-np.clip(total, -30.0, 30.0)))
         return judgement
 

@@ -22,7 +22,7 @@ MAX_TAGS = 400_000  # ours: about one second of walking
 MAX_ATTRIBUTES = 2_000  # ours: real tags have up to about 100
 MAX_DEPTH = 400  # ours: real pages go to about 60; Chromium's own limit is 512
 MAX_REOPENED = 1_000  # ours: formatting elements open at once times tags, in thousands; three per tag is the standard's own limit for equal ones
-FEW_TAGS = 1_500  # ours: so few cannot take 0.2 s, however they are nested
+FEW_TAGS = 2_500  # ours: so few cannot take 0.6 s, however they are nested
 SHALLOW_TAGS = 6_000  # ours: so few cannot take 0.2 s by their depth
 
 _TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9:-]*)")

@@ -53,6 +53,9 @@ CONTEXT = [*CONTEXT_NAMES, *OWN_NAMES, *STRUCTURE_NAMES]
 # Signs that stay where a container holds most of the text: what speaks for content is no mistake there.
 _LASTING = sum(BIT[name] for name in ("content", "article_body", "tag_article", "tag_main", "tag_section"))
 _OWN_UNIT = frozenset("p li h1 h2 h3 h4 h5 h6 pre figcaption dd dt blockquote".split())
+# Bits of what a block is, in the order of the last columns of OWN_NAMES.
+_TAG_FLAGS = {"p": 1 << 3, "li": 1 << 4, "figcaption": 1 << 5}
+_FORM_FLAGS = {"": 0, "pre": 1 << 6, "table": 1 << 7}
 _TAG_CODES: dict[str, int] = {}
 
 
@@ -73,6 +76,8 @@ class Page:
         blocks = self.blocks
         self._containers: Ints = np.array([block.container for block in blocks], np.int64)
         self._parents: Ints = np.array(walk.parents, np.int64)
+        self._bits: Ints = np.array(walk.bits, np.int64)
+        self._codes: Ints = np.array([_TAG_CODES.setdefault(tag, len(_TAG_CODES)) for tag in walk.tags], np.int64)
         self._lasts: Ints = np.array(walk.lasts, np.int64)
         self.widths: Floats = np.array([width(block.text) for block in blocks], np.float64)
         chars = np.array([len(block.text) for block in blocks], np.float64)
@@ -90,29 +95,20 @@ class Page:
 
     def _own_table(self) -> Floats:
         tags, blocks, width, share = self._walk.tags, self.blocks, self.widths, self._link_share
-        flags = [
-            (
-                block.links,
-                bool(block.media),
-                block.quoted,
-                block.marker != "",
-                (tag := tags[block.container]) == "p",
-                tag == "li",
-                tag == "figcaption",
-                block.form == "pre",
-                block.form == "table",
-                block.level > 0,
-            )
+        codes = [
+            _TAG_FLAGS.get(tags[block.container], 0)
+            | _FORM_FLAGS[block.form]
+            | (bool(block.media) | block.quoted << 1 | (block.marker != "") << 2 | (block.level > 0) << 8)
             for block in blocks
         ]
-        seen = np.array(flags, np.float64)
-        links = seen[:, 0]
+        seen = np.array(codes, np.int64)[:, None] >> np.arange(9) & 1
+        links = np.array([block.links for block in blocks], np.float64)
         width_80 = np.minimum(width, 80.0) / 80.0
         columns = [
             np.ones(len(blocks)), np.log1p(width), np.minimum(width, 25.0) / 25.0, width_80, np.minimum(width, 250.0) / 250.0,
             share, share > 0.9, share * width_80, links > 0, np.log1p(links),
         ]  # fmt: skip
-        return np.hstack([np.array(columns).T, seen[:, 1:]])
+        return np.hstack([np.array(columns).T, seen])
 
     def _structure_table(self) -> Floats:
         text = self._text
@@ -136,9 +132,7 @@ class Page:
 
     def _log_same(self) -> Floats:
         """The logarithm of one more than the number of siblings that have the same tag and signs, each with itself."""
-        walk = self._walk
-        codes = np.array([_TAG_CODES.setdefault(tag, len(_TAG_CODES)) for tag in walk.tags], np.int64)
-        keys = (self._parents * 1009 + codes) * 1_000_003 + np.array(walk.bits, np.int64)
+        keys = (self._parents * 1009 + self._codes) * 1_000_003 + self._bits
         keys[0] = -1
         _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
         same: Floats = np.log1p(counts[inverse])
@@ -149,7 +143,7 @@ class Page:
         """The signs of each block's containers together; those of containers with half of all `mass` (or text) do not count against it."""
         walk = self._walk
         half = 0.5 * mass[0]
-        own = np.array(walk.bits, np.int64)
+        own = self._bits.copy()
         own[mass >= half] &= _LASTING
         bits: list[int] = own.tolist()
         parents = walk.parents
@@ -228,28 +222,23 @@ class Page:
     def _from_root(self, root: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
         """Of each container: steps from the root up to what both share, its depth below that, whether it stands in a twin of the root."""
         walk = self._walk
-        parents, tags, bits = walk.parents, walk.tags, walk.bits
-        up: dict[int, int] = {}
-        at = root
-        while at not in up:
-            up[at] = len(up)
-            at = parents[at]
-        twin = tags[root], bits[root]
+        parents, lasts = walk.parents, walk.lasts
+        chain = [root]
+        while chain[-1]:
+            chain.append(parents[chain[-1]])
         count = len(parents)
-        steps, below, peers = [0] * count, [0] * count, [False] * count
-        steps[0] = up[0]
-        for container in range(1, count):
-            if container in up:
-                steps[container] = up[container]
-                continue
-            parent = parents[container]
-            steps[container] = steps[parent]
-            below[container] = below[parent] + 1
-            # At the depth of the root: as many steps down as there are up.
-            peers[container] = peers[parent] or (
-                below[container] == steps[container] and (tags[container], bits[container]) == twin
-            )
-        return np.array(steps, np.int64), np.array(below, np.int64), np.array(peers, np.bool_)
+        depths = np.array(walk.depths, np.int64)
+        steps, shared = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        for step in range(len(chain) - 1, -1, -1):
+            within = slice(chain[step], lasts[chain[step]])
+            steps[within] = step
+            shared[within] = walk.depths[chain[step]]
+        peers = np.zeros(count, np.bool_)
+        twins = (self._bits == walk.bits[root]) & (self._codes == self._codes[root]) & (depths == walk.depths[root])
+        for twin in np.flatnonzero(twins).tolist():
+            if twin != root:
+                peers[twin : lasts[twin]] = True
+        return steps, depths - shared, peers
 
 
 def _since(good: NDArray[np.bool_]) -> Floats:

@@ -3,7 +3,7 @@
 bytes ─dom─▶ tree ─blocks─▶ blocks and mentions ─content─▶ kept blocks ─pictures, captions─▶ media ─render─▶ nodes
 """
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.extract.blocks import Block, Mention, Walk
 from pipeline.extract.captions import captions
@@ -31,7 +31,7 @@ def draft(html: bytes, url: str, *, charset: str | None = None) -> Draft | Drop:
     walk = Walk(body)
     if not walk.items:
         return Drop(kind="page", reason=DropReason.EMPTY, url=url)
-    head = _Head(tree, url)
+    head = _Head(tree, walk, url)
     kept = content_items(walk)
     nodes, dropped = _nodes(walk, kept, head, url)
     if not nodes:
@@ -52,28 +52,21 @@ def draft(html: bytes, url: str, *, charset: str | None = None) -> Draft | Drop:
 class _Head:
     """What the page says of itself."""
 
-    def __init__(self, tree: LexborHTMLParser, url: str) -> None:
-        metas, links, scripts = [], [], []
-        title = base = None
-        for node in tree.css(
-            "meta, title, base, link, script[type='application/ld+json'], a[rel~=license], a[href*='creativecommons.org']"
-        ):
+    def __init__(self, tree: LexborHTMLParser, walk: Walk, url: str) -> None:
+        title = ""
+        head = tree.head
+        for node in head.iter() if head is not None else ():
             tag = node.tag
-            if tag == "meta":
-                metas.append(node.attributes)
-            elif tag == "link" or tag == "a":
-                links.append(node.attributes)
-            elif tag == "script":
-                scripts.append(node.text())
-            elif tag == "base":
-                base = node.attributes.get("href") if base is None else base
-            elif title is None:
-                title = node.text()
-        self.base = Base(url, base)
-        self.title = " ".join((title or "").split())
+            if tag == "title":
+                title = title or node.text()
+            elif tag in ("meta", "link", "base", "script"):
+                walk.read_meta(node, tag, node.attributes)
+        bases = [href for attributes in walk.bases if (href := attributes.get("href")) is not None]
+        self.base = Base(url, bases[0] if bases else None)
+        self.title = " ".join(title.split())
         root = tree.root
         self.language = (root.attributes.get("lang") or "").strip().lower() if root is not None else ""
-        self.metadata: Metadata = page_metadata(metas, links, scripts, self.base)
+        self.metadata: Metadata = page_metadata(walk.metas, walk.links, walk.scripts, self.base)
 
 
 def _nodes(walk: Walk, kept: list[bool], head: _Head, url: str) -> tuple[list[Text | DraftMedium], list[Drop]]:
@@ -82,7 +75,7 @@ def _nodes(walk: Walk, kept: list[bool], head: _Head, url: str) -> tuple[list[Te
     dropped: list[Drop] = []
     lead = head.metadata.pictures
     pictures = Pictures(walk, kept, head.base, url, lead)
-    described, _ = captions(walk)
+    described = captions(walk)
 
     def show(medium: DraftMedium) -> None:
         last = nodes[-1] if nodes else None

@@ -9,7 +9,7 @@ from collections import Counter
 
 import msgspec
 
-from pipeline.extract.blocks import Block, Mention, Walk
+from pipeline.extract.blocks import Mention, Walk
 from pipeline.extract.candidates import image_candidates, link_candidates, poster_candidates, ranked, video_candidates
 from pipeline.extract.placeholders import pixels, placeholder_reason
 from pipeline.extract.renditions import file_stem, picture_name
