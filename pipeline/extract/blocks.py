@@ -123,7 +123,11 @@ class Walk:
                 node = node.next
                 continue
             kind = kinds.get(tag, _INLINE)
-            end = 0 if kind == _PLAIN else -1 if kind == _SKIP else self._open(node, tag, kind)
+            if kind == _PLAIN:
+                stack.append((node, 0))
+                node = node.first_child
+                continue
+            end = -1 if kind == _SKIP else self._open(node, tag, kind)
             if end >= 0:
                 stack.append((node, end))
                 node = node.first_child
@@ -136,12 +140,16 @@ class Walk:
         is_plain = PLAIN_ATTRIBUTES.issuperset(attributes)
         if not is_plain and _is_hidden(attributes, kind):
             return -1
-        if kind == _BLOCK or kind == _INLINE:
+        if kind == _BLOCK:
             if not is_plain:
                 self._look_for_picture(tag, attributes)
-            elif kind == _INLINE and "class" in attributes and _is_unseen(attributes["class"]):
+            return self._open_container(tag, attributes, is_plain)
+        if kind == _INLINE:
+            if not is_plain:
+                self._look_for_picture(tag, attributes)
+            elif "class" in attributes and _is_unseen(attributes["class"]):
                 return -1
-            return 0 if kind == _INLINE else self._open_container(tag, attributes, is_plain)
+            return 0
         if kind == _LINK:
             self._href = attributes.get("href") or ""
             self._links += 1

@@ -139,7 +139,7 @@ class Page:
         same[0] = np.log(1.0)
         return same
 
-    def inherited(self, mass: Floats) -> list[int]:
+    def inherited(self, mass: Floats) -> Ints:
         """The signs of each block's containers together; those of containers with half of all `mass` (or text) do not count against it."""
         walk = self._walk
         half = 0.5 * mass[0]
@@ -149,7 +149,7 @@ class Page:
         parents = walk.parents
         for container in range(1, len(bits)):
             bits[container] |= bits[parents[container]]
-        return [bits[block.container] for block in self.blocks]
+        return np.array(bits, np.int64)[self._containers]
 
     def text_mass(self) -> Floats:
         """The width of each container's text."""

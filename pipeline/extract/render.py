@@ -34,7 +34,7 @@ def _node_text(block: Block, raw: str) -> str:
         text = block.marker + text
     if block.quoted:
         text = "> " + text.replace("\n", "\n> ")
-    return paragraph(text)
+    return text
 
 
 def _folded(raw: str) -> str:

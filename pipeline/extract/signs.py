@@ -69,6 +69,8 @@ NEGATIVE = sum(
 )
 CAPTION = BIT["caption"] | BIT["tag_figcaption"]
 
+# What lies between words in a name without upper case.
+_TO_SPACES = {code: " " for code in range(128) if not chr(code).islower()}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _BITS_OF_WORDS: dict[str, int] = {}
 for _name, _words in SIGNS.items():
@@ -106,7 +108,7 @@ def name_bits(tag: str, names: str | None, identity: str | None) -> int:
 @lru_cache(maxsize=65_536)
 def _word_bits(name: str) -> int:
     """The signs of one name. `entry-content`, `article_body`: two words of content in one name mean the text itself."""
-    words = _WORD.findall(name)
+    words = name.translate(_TO_SPACES).split() if name.islower() else _WORD.findall(name)
     if not words or words[0].lower() in _MODIFIERS:
         return 0
     bits = content_words = 0

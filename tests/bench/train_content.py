@@ -22,7 +22,7 @@ from pipeline.extract import content
 from pipeline.extract.blocks import Block, Walk
 from pipeline.extract.content import Weights
 from pipeline.extract.dom import parse
-from pipeline.extract.features import CONTEXT, LOCAL, Floats, Page
+from pipeline.extract.features import CONTEXT, LOCAL, Floats, Ints, Page
 from pipeline.extract.signs import BIT, NAMES, NEGATIVE
 from schemas.drops import Drop
 from tests.bench.annotated import Reviewed, Snippets, reviewed, scorer, snippets
@@ -93,9 +93,9 @@ def _words(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
 
 
-def _spread(signs: list[int]) -> Floats:
+def _spread(signs: Ints) -> Floats:
     """Signs as columns."""
-    return (np.array(signs, np.int64)[:, None] >> np.arange(len(NAMES)) & 1).astype(np.float64)
+    return (signs[:, None] >> np.arange(len(NAMES)) & 1).astype(np.float64)
 
 
 def _fit(tables: Iterable[Floats], samples: list[Sample]) -> Floats:
