@@ -22,7 +22,7 @@ from pipeline.images import ImageFilterConfig, judge
 from pipeline.isolate import Note
 from pipeline.runfolder import PartWriter, RunFolder
 from pipeline.stages.extract import drop_row
-from pipeline.stages.packed import KEY, Records, by_part, join, key_numbers, split
+from pipeline.stages.packed import KEY, Records, by_part, find_keys, join, key_numbers, split
 from pipeline.stages.selection import OWNED, SelectTask, candidate_records, hash_number
 from schemas.document import Candidate, Document, DraftMedium, Image, Provenance, Text, decode_draft_nodes
 from schemas.drops import Drop, DropReason
@@ -133,12 +133,7 @@ def match(candidate_blobs: Iterable[bytes], media_blobs: Iterable[bytes]) -> lis
     """(documents part, packed matches) of one bucket."""
     candidates, media = join(candidate_blobs, OWNED), join(media_blobs, MEDIUM)
     media = media[np.lexsort((media["offset"], media["media_part"], media["lo"], media["hi"]))]
-    places = {
-        key: place
-        for place, key in reversed(list(enumerate(zip(media["hi"].tolist(), media["lo"].tolist(), strict=True))))
-    }
-    keys = zip(candidates["hi"].tolist(), candidates["lo"].tolist(), strict=True)
-    at = np.array([places.get(key, -1) for key in keys], dtype=np.int64)
+    at = find_keys(candidates, media)
     candidates, hits = candidates[at >= 0], media[at[at >= 0]]
     matches = np.zeros(len(hits), dtype=MATCH)
     for field in ("part", "row", "medium", "rank"):

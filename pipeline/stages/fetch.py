@@ -19,7 +19,7 @@ from pipeline.images import ImageConfig, Picture, prepare
 from pipeline.isolate import Note
 from pipeline.read.reference import read_reference
 from pipeline.runfolder import PartWriter, RunFolder, digest
-from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_bytes, key_numbers, split
+from pipeline.stages.packed import KEY, Records, find_keys, first_of_runs, join, key_bytes, key_numbers, split
 from pipeline.stages.selection import hash_number
 from pipeline.store import Store
 from schemas.drops import Drop, DropReason
@@ -102,11 +102,7 @@ def look_up(wanted_blobs: Iterable[bytes], index_blobs: Iterable[bytes]) -> tupl
         np.lexsort((index["tie"], newest_first, index["kind"] == KINDS.index("redirect"), index["lo"], index["hi"]))
     ]
     index = index[first_of_runs(index, ("hi", "lo")) == np.arange(len(index))]
-    places = {
-        (hi, lo): place for place, (hi, lo) in enumerate(zip(index["hi"].tolist(), index["lo"].tolist(), strict=True))
-    }
-    keys = zip(wanted["hi"].tolist(), wanted["lo"].tolist(), strict=True)
-    at = np.array([places.get(key, -1) for key in keys], dtype=np.int64)
+    at = find_keys(wanted, index)
     wanted, hits = wanted[at >= 0], index[at[at >= 0]]
     leads_on = hits["kind"] == KINDS.index("redirect")
     found = np.zeros(int((~leads_on).sum()), dtype=FOUND)
