@@ -20,6 +20,7 @@ MAX_DATA_CELL = 120  # ours: mean characters of a cell; longer ones are a page's
 # What the walk does with a tag; every tag that is not here is inline.
 _BLOCK, _LINK, _PLAIN, _SKIP, _BREAK, _MEDIA, _INLINE, _PICTURE, _SOURCE, _PRE, _TABLE, _CELL = range(1, 13)
 _NOSCRIPT, _META = range(13, 15)
+_FORMS = (_PRE, _TABLE)
 _KINDS = {
     tag: kind
     for kind, tags in {
@@ -113,9 +114,9 @@ class Walk:
                 if end:
                     self._close(end)
                 node = node.next
-            tag = node.tag
+            tag = node.tag or ""
             if tag == "-text":
-                text = node.text_content
+                text = node.text_content or ""
                 if pieces or not text.isspace():
                     pieces.append(text)
                     if self._href is not None:
@@ -147,9 +148,7 @@ class Walk:
         if kind == _INLINE:
             if not is_plain:
                 self._look_for_picture(tag, attributes)
-            elif "class" in attributes and _is_unseen(attributes["class"]):
-                return -1
-            return 0
+            return -1 if is_plain and _is_unseen(attributes.get("class")) else 0
         if kind == _LINK:
             self._href = attributes.get("href") or ""
             self._links += 1
@@ -158,7 +157,7 @@ class Walk:
             return _LINK
         if kind == _CELL:
             return self._open_cell(tag, attributes, is_plain)
-        if kind == _PRE or kind == _TABLE:
+        if kind in _FORMS:
             end = self._open_container(tag, attributes, is_plain)
             if not self._form:
                 self._form = "pre" if kind == _PRE else "table" if _is_data(node) else ""
@@ -166,6 +165,11 @@ class Walk:
         if kind == _PICTURE:
             self._sources = []
             return _PICTURE
+        self._read(node, tag, kind, attributes)
+        return -1
+
+    def _read(self, node: LexborNode, tag: str, kind: int, attributes: Attributes) -> None:
+        """Takes what an element without content for us says."""
         if kind == _SOURCE:
             self._sources.append(attributes)
         elif kind == _BREAK:
@@ -176,7 +180,6 @@ class Walk:
             self._add_noscript(node)
         else:
             self._add_medium(node, tag, attributes)
-        return -1
 
     def read_meta(self, node: LexborNode, tag: str, attributes: Attributes) -> None:
         """Remembers what the page says of itself."""

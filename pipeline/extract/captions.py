@@ -4,7 +4,8 @@ Figures bind their caption by structure (`figcaption`, a class that says caption
 in the smallest container that holds both, else to the first after it.
 """
 
-from pipeline.extract.blocks import Block, Mention, Walk
+from pipeline.extract.blocks import Block, Walk
+from pipeline.extract.mentions import Mention
 from pipeline.extract.signs import CAPTION
 
 MAX_STEPS = 3  # ours: containers between a caption and what it shares with its picture

@@ -17,8 +17,8 @@ from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser
 from pipeline.extract.charset import to_utf8
 from schemas.drops import Drop, DropReason
 
-MAX_BYTES = 32 << 20  # ours: the longest book of Project Gutenberg in one page has 15 MB
-MAX_TAGS = 400_000  # ours: about one second of walking
+MAX_BYTES = 16 << 20  # ours: one second, for the worst content of that size; books of a whole volume have about a tenth
+MAX_TAGS = 100_000  # ours: a second and a half of walking
 MAX_ATTRIBUTES = 2_000  # ours: real tags have up to about 100
 MAX_DEPTH = 400  # ours: real pages go to about 60; Chromium's own limit is 512
 MAX_REOPENED = 1_000  # ours: formatting elements open at once times tags, in thousands; three per tag is the standard's own limit for equal ones
@@ -27,9 +27,9 @@ SHALLOW_TAGS = 6_000  # ours: so few cannot take 0.2 s by their depth
 
 _TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9:-]*)")
 _FORMATTING_TAG = re.compile(rb"<(/?)(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s/>]", re.IGNORECASE)
-_LONG_TAG = re.compile(rb"<[a-zA-Z][^>]{16384,}")
+_TAG_NAME = re.compile(rb"<[a-zA-Z][^\s/>]*")
 _ATTRIBUTE = re.compile(rb"""[\s/]+[^\s/>=]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>"']+))?""")
-_WINDOW = 32_768  # bytes; a tag with so many attributes that it matters has no ">" in one of them
+_WINDOW = 16_384  # bytes: eight thousand attributes at most, 0.1 s
 # Tags that do not nest by themselves: void ones, and those that end where a sibling starts.
 _FLAT = frozenset(
     b"area base br col embed hr img input link meta source track wbr param p li td th tr dd dt option body html head tbody thead tfoot".split()
@@ -60,11 +60,34 @@ def _drop(reason: DropReason, url: str, value: int, threshold: int) -> Drop:
 
 
 def _most_attributes(html: bytes) -> int:
-    """The largest number of attributes of one very long tag; 0 where there is none so long."""
-    find = html.find
-    if all(find(b">", start, start + _WINDOW) >= 0 for start in range(0, len(html) - _WINDOW, _WINDOW)):
-        return 0
-    return max((len(_ATTRIBUTE.findall(tag)) for tag in _LONG_TAG.findall(html)), default=0)
+    """The number of attributes of a tag that has more than `MAX_ATTRIBUTES`, counted that far; 0 where there is none.
+
+    A tag so long leaves a window of the page without a "<" or without a ">", unless it has both in its values.
+    """
+    seen = -1
+    for start in range(0, len(html) - _WINDOW, _WINDOW):
+        end = start + _WINDOW
+        if html.find(b"<", start, end) < 0:
+            tag = html.rfind(b"<", 0, start)
+        elif html.find(b">", start, end) < 0:
+            tag = html.find(b"<", html.rfind(b">", 0, start) + 1)
+        else:
+            continue
+        if tag > seen:
+            seen = tag
+            if (attributes := _attributes_at(html, tag)) > MAX_ATTRIBUTES:
+                return attributes
+    return 0
+
+
+def _attributes_at(html: bytes, start: int) -> int:
+    """The number of attributes of the tag that starts at a place, as far as one more than `MAX_ATTRIBUTES`; 0 where none starts."""
+    match = _TAG_NAME.match(html, start)
+    count = -1
+    while match is not None and count <= MAX_ATTRIBUTES:
+        count += 1
+        match = _ATTRIBUTE.match(html, match.end())
+    return max(count, 0)
 
 
 def _reopens(html: bytes, tags: int) -> bool:
@@ -98,7 +121,7 @@ def _is_deep(html: bytes) -> bool:
 def flatten(html: bytes) -> bytes:
     """The same text and media, nested at most `MAX_DEPTH` deep and without formatting elements, as well-formed HTML."""
     target = _Flattener()
-    parser = etree.HTMLParser(target=target, encoding="utf-8", huge_tree=True)
+    parser = etree.HTMLParser(target=target, encoding="utf-8", huge_tree=True)  # type: ignore[call-overload]
     parser.feed(html)
     out: bytes = parser.close()
     return out

@@ -7,7 +7,7 @@ a first judgement makes visible: where the good text stands, in which container 
 Lengths are in letters (`width`), logarithms natural. Names of columns are those of `weights.toml`.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +119,7 @@ class Page:
         link_share = links / (text + 1.0)
         log_text, log_blocks, log_same = np.log1p(text), np.log(np.maximum(blocks, 1.0)), self._log_same()
         container = self._containers
-        columns = [log_same[container]]
+        columns: list[NDArray[Any]] = [log_same[container]]
         for level in range(1, LEVELS + 1):
             container = self._parents[container]
             share = link_share[container]

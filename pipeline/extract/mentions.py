@@ -53,6 +53,7 @@ def are_twins(mention: Mention, image: Attributes, container: int) -> bool:
 
 
 def noscript_images(node: LexborNode) -> list[Attributes]:
+    """The attributes of the images in a `noscript`, whether it was parsed or kept as text."""
     images: list[Attributes] = [image.attributes for image in node.css("img")]
     if not images and "img" in (text := node.text()):
         images += images_in_markup(text)

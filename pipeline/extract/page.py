@@ -3,12 +3,15 @@
 bytes ─dom─▶ tree ─blocks─▶ blocks and mentions ─content─▶ kept blocks ─pictures, captions─▶ media ─render─▶ nodes
 """
 
+from collections.abc import Iterable
+
 from selectolax.lexbor import LexborHTMLParser
 
-from pipeline.extract.blocks import Block, Mention, Walk
+from pipeline.extract.blocks import Block, Walk
 from pipeline.extract.captions import captions
 from pipeline.extract.content import content_items
 from pipeline.extract.dom import parse
+from pipeline.extract.mentions import Mention
 from pipeline.extract.metadata import Metadata, page_metadata
 from pipeline.extract.pictures import Pictures
 from pipeline.extract.render import node_texts
@@ -33,19 +36,19 @@ def draft(html: bytes, url: str, *, charset: str | None = None) -> Draft | Drop:
         return Drop(kind="page", reason=DropReason.EMPTY, url=url)
     head = _Head(tree, walk, url)
     kept = content_items(walk)
-    nodes, dropped = _nodes(walk, kept, head, url)
-    if not nodes:
+    page = _Nodes(walk, kept, head, url)
+    if not page.nodes:
         return Drop(kind="page", reason=DropReason.NO_CONTENT, url=url, value=len(walk.items))
     metadata = head.metadata
     return Draft(
         url=url,
-        nodes=nodes,
+        nodes=page.nodes,
         title=head.title,
         language=head.language,
         date=metadata.date,
         licence=metadata.licence,
         robots=metadata.robots,
-        dropped=dropped,
+        dropped=page.dropped,
     )
 
 
@@ -69,51 +72,60 @@ class _Head:
         self.metadata: Metadata = page_metadata(walk.metas, walk.links, walk.scripts, self.base)
 
 
-def _nodes(walk: Walk, kept: list[bool], head: _Head, url: str) -> tuple[list[Text | DraftMedium], list[Drop]]:
+class _Nodes:
     """The nodes of a page in order, and what is left out."""
-    nodes: list[Text | DraftMedium] = []
-    dropped: list[Drop] = []
-    lead = head.metadata.pictures
-    pictures = Pictures(walk, kept, head.base, url, lead)
-    described = captions(walk)
 
-    def show(medium: DraftMedium) -> None:
-        last = nodes[-1] if nodes else None
-        one = pictures.joined(last, medium) if type(last) is DraftMedium else None
-        if one is not None:
-            nodes[-1] = one
-            dropped.append(
-                Drop(kind=medium.kind, reason=DropReason.REPEATED_IN_PAGE, url=url, medium_url=medium.candidates[0].url)
+    def __init__(self, walk: Walk, kept: list[bool], head: _Head, url: str) -> None:
+        self.nodes: list[Text | DraftMedium] = []
+        self.dropped: list[Drop] = []
+        self._url = url
+        self._pictures = Pictures(walk, kept, head.base, url, head.metadata.pictures)
+        self._captions = captions(walk)
+        for item, is_kept in zip(walk.items, kept, strict=True):
+            if type(item) is Mention:
+                self._show(self._judged([item]).values())
+            elif type(item) is Block:
+                self._add_block(item, is_kept)
+        fallback = self._pictures.fallback(head.metadata.pictures)
+        if fallback is not None:
+            self.nodes.insert(0, fallback)
+
+    def _add_block(self, block: Block, is_kept: bool) -> None:
+        shown = self._judged(block.media) if block.media else {}
+        if not is_kept:
+            self.dropped.append(
+                Drop(kind="paragraph", reason=DropReason.BOILERPLATE, url=self._url, detail=block.text[:80])
             )
-        else:
-            nodes.append(medium)
+            self._show(shown.values())
+            return
+        first, *others = node_texts(block, list(shown))
+        if first:
+            self.nodes.append(Text(first))
+        for medium, text in zip(shown.values(), others, strict=True):
+            self._show([medium])
+            if text:
+                self.nodes.append(Text(text))
 
-    def media(mentions: list[Mention]) -> dict[Mention, DraftMedium]:
-        found = {}
+    def _judged(self, mentions: list[Mention]) -> dict[Mention, DraftMedium]:
+        media = {}
         for mention in mentions:
-            judged = pictures.judge(mention, described.get(mention, ""))
+            judged = self._pictures.judge(mention, self._captions.get(mention, ""))
             if isinstance(judged, Drop):
-                dropped.append(judged)
+                self.dropped.append(judged)
             else:
-                found[mention] = judged
-        return found
+                media[mention] = judged
+        return media
 
-    for item, is_kept in zip(walk.items, kept, strict=True):
-        if type(item) is Mention:
-            for medium in media([item]).values():
-                show(medium)
-        elif type(item) is Block:
-            shown = media(item.media) if item.media else {}
-            if is_kept:
-                texts = node_texts(item, list(shown))
-                nodes += [Text(texts[0])] if texts[0] else []
-                for medium, text in zip(shown.values(), texts[1:], strict=True):
-                    show(medium)
-                    nodes += [Text(text)] if text else []
-            else:
-                for medium in shown.values():
-                    show(medium)
-                dropped.append(Drop(kind="paragraph", reason=DropReason.BOILERPLATE, url=url, detail=item.text[:80]))
-    if (fallback := pictures.fallback(lead)) is not None:
-        nodes.insert(0, fallback)
-    return nodes, dropped
+    def _show(self, media: Iterable[DraftMedium]) -> None:
+        """Adds media; one that shows the same picture as the medium right before it becomes one with it."""
+        for medium in media:
+            last = self.nodes[-1] if self.nodes else None
+            one = self._pictures.joined(last, medium) if isinstance(last, DraftMedium) else None
+            if one is None:
+                self.nodes.append(medium)
+                continue
+            self.nodes[-1] = one
+            best = medium.candidates[0].url
+            self.dropped.append(
+                Drop(kind=medium.kind, reason=DropReason.REPEATED_IN_PAGE, url=self._url, medium_url=best)
+            )

@@ -9,13 +9,14 @@ from collections import Counter
 
 import msgspec
 
-from pipeline.extract.blocks import Mention, Walk
+from pipeline.extract.blocks import Walk
 from pipeline.extract.candidates import image_candidates, link_candidates, poster_candidates, ranked, video_candidates
+from pipeline.extract.mentions import Mention
 from pipeline.extract.placeholders import pixels, placeholder_reason
 from pipeline.extract.renditions import file_stem, picture_name
 from pipeline.extract.signs import BIT
 from pipeline.urls import Base
-from schemas.document import Candidate, DraftMedium
+from schemas.document import Candidate, DraftMedium, MediumKind
 from schemas.drops import Drop, DropReason
 
 LEAD_REACH = 8  # ours: blocks before the first kept text or h1 in which the lead picture may stand
@@ -61,7 +62,7 @@ class Pictures:
 
     def judge(self, mention: Mention, caption: str) -> DraftMedium | Drop:
         """The medium that a mention is, or why it is none."""
-        kind = "video" if mention.tag.endswith("video") else "image"
+        kind: MediumKind = "video" if mention.tag.endswith("video") else "image"
         stray = self._is_stray(mention)
         if stray and not self._may_be_lead(mention):
             return self._drop(mention, kind, DropReason.BOILERPLATE_MEDIUM, _raw_url(mention))
@@ -161,7 +162,7 @@ class Pictures:
             found += link_candidates(mention.href, base)
         return ranked(found) if len(found) > 1 else found
 
-    def _drop(self, mention: Mention, kind: str, reason: DropReason, url: str) -> Drop:
+    def _drop(self, mention: Mention, kind: MediumKind, reason: DropReason, url: str) -> Drop:
         return Drop(
             kind=kind, reason=reason, url=self._url, medium_url=url, detail=(mention.attributes.get("alt") or "")[:80]
         )

@@ -3,7 +3,8 @@
 Headings, list items, quotes, code and tables keep their marks. A picture inside a paragraph that is kept splits its text in two.
 """
 
-from pipeline.extract.blocks import CELL, LINE, MEDIUM, ROW, Block, Mention
+from pipeline.extract.blocks import CELL, LINE, MEDIUM, ROW, Block
+from pipeline.extract.mentions import Mention
 from schemas.document import paragraph
 
 
@@ -28,10 +29,7 @@ def _node_text(block: Block, raw: str) -> str:
     text = _table(raw) if block.form == "table" else _folded(raw)
     if not text:
         return ""
-    if block.level:
-        text = "#" * block.level + " " + text.replace("\n", " ")
-    else:
-        text = block.marker + text
+    text = "#" * block.level + " " + text.replace("\n", " ") if block.level else block.marker + text
     if block.quoted:
         text = "> " + text.replace("\n", "\n> ")
     return text

@@ -10,12 +10,10 @@ regularised alike (L2 on columns in units of their spread); a set's weight makes
 
 import argparse
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from pipeline.extract import content
@@ -23,7 +21,7 @@ from pipeline.extract.blocks import Block, Walk
 from pipeline.extract.content import Weights
 from pipeline.extract.dom import parse
 from pipeline.extract.features import CONTEXT, LOCAL, Floats, Ints, Page
-from pipeline.extract.signs import BIT, NAMES, NEGATIVE
+from pipeline.extract.signs import NAMES
 from schemas.drops import Drop
 from tests.bench.annotated import Reviewed, Snippets, reviewed, scorer, snippets
 
