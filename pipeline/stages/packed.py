@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Records: TypeAlias = NDArray[np.void]
-BUCKET_BYTES = 32 << 20  # ours: what one join holds in memory, a few times over
+BUCKET_BYTES = 2 << 20  # ours: what one join holds in memory, some ten times over
+MAX_BUCKETS = 4096  # ours: every part sends a byte string to every bucket; past this many, buckets grow
 
 # A 16-byte key as two numbers: numpy sorts them, and byte strings would lose their trailing zeros.
 KEY = [("hi", "<u8"), ("lo", "<u8")]
@@ -87,4 +88,4 @@ def first_of_runs(sorted_records: Records, fields: tuple[str, ...]) -> NDArray[n
 
 def bucket_count(total_bytes: int) -> int:
     """How many buckets so many bytes of records need."""
-    return max(1, -(-total_bytes // BUCKET_BYTES))
+    return min(MAX_BUCKETS, max(1, -(-total_bytes // BUCKET_BYTES)))
