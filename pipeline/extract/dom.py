@@ -36,6 +36,7 @@ _FLAT = frozenset(
 )
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr param".split())
 _FORMATTING = frozenset("b big code em font i nobr s small strike strong tt u".split())
+_INLINE = frozenset("a abbr bdi bdo cite dfn ins del kbd label mark q samp span sub sup time var".split())
 _UNSEEN = frozenset("script style".split())
 
 
@@ -141,7 +142,9 @@ class _Flattener:
         elif tag in _VOID or tag not in _FORMATTING:
             if tag not in _VOID:
                 self._depth += 1
-            if self._depth <= MAX_DEPTH or tag in _VOID:
+            if self._depth > MAX_DEPTH and tag not in _VOID:
+                self._border(tag)
+            else:
                 written = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items())
                 self._out.append(f"<{tag}{written}>")
 
@@ -149,9 +152,16 @@ class _Flattener:
         if tag in _UNSEEN:
             self._unseen -= 1
         elif tag not in _VOID and tag not in _FORMATTING:
-            if self._depth <= MAX_DEPTH:
+            if self._depth > MAX_DEPTH:
+                self._border(tag)
+            else:
                 self._out.append(f"</{tag}>")
             self._depth -= 1
+
+    def _border(self, tag: str) -> None:
+        """What is left of a tag that is too deep: text on both sides of a block element does not run together."""
+        if tag not in _INLINE and self._out and self._out[-1] != "<hr>":
+            self._out.append("<hr>")
 
     def data(self, text: str) -> None:
         if not self._unseen:

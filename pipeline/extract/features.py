@@ -19,6 +19,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 
 LEVELS = 4  # ours: containers above a block's own that are measured
+LEAST_PAGE = 7.0  # ours: log width (about 1,100 letters); pages with less are judged as if they had so much: few such were learned from
 STEPS = 6  # ours: steps from the root to the container that it shares with a block, the last for more
 LIST_VALUE = (
     0.25  # ours: of text in a list's item, when the root is sought: teasers stand in lists more often than articles do
@@ -83,6 +84,7 @@ class Page:
         chars = np.array([len(block.text) for block in blocks], np.float64)
         self._link_share: Floats = np.minimum(np.array([block.link_chars for block in blocks], np.float64) / chars, 1.0)
         self._text = self._sums(self.widths)
+        self._links = self._sums(self.widths * self._link_share)
         self._own = self._own_table()
         self._structure = self._structure_table()
         self.local: Floats = np.hstack([self._own, self._structure])
@@ -112,11 +114,10 @@ class Page:
 
     def _structure_table(self) -> Floats:
         text = self._text
-        links = self._sums(self.widths * self._link_share)
         blocks = self._sums(np.ones(len(self.blocks)))
         linked = np.array([block.level > 0 for block in self.blocks], np.float64) * (self._link_share > 0.7)
         teaser = (self._sums(linked) > 0) & (blocks < 8)
-        link_share = links / (text + 1.0)
+        link_share = self._links / (text + 1.0)
         log_text, log_blocks, log_same = np.log1p(text), np.log(np.maximum(blocks, 1.0)), self._log_same()
         container = self._containers
         columns: list[NDArray[Any]] = [log_same[container]]
@@ -127,7 +128,7 @@ class Page:
             if level < LEVELS:
                 columns.append(log_same[container])
         ones = np.ones(len(self.blocks))
-        columns += [ones * log_text[0], ones * link_share[0], text[self._containers] / (text[0] + 1.0)]
+        columns += [ones * max(log_text[0], LEAST_PAGE), ones * link_share[0], text[self._containers] / (text[0] + 1.0)]
         return np.array(columns, np.float64).T
 
     def _log_same(self) -> Floats:
@@ -140,11 +141,11 @@ class Page:
         return same
 
     def inherited(self, mass: Floats) -> Ints:
-        """The signs of each block's containers together; those of containers with half of all `mass` (or text) do not count against it."""
+        """The signs of each block's containers together; those of a container with more than half of all `mass`, and not most of it links, do not count against it."""
         walk = self._walk
         half = 0.5 * mass[0]
         own = self._bits.copy()
-        own[mass >= half] &= _LASTING
+        own[(mass > half) & (2 * self._links < self._text)] &= _LASTING
         bits: list[int] = own.tolist()
         parents = walk.parents
         for container in range(1, len(bits)):
