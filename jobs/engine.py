@@ -51,9 +51,12 @@ class Engine:
 
         noise = io.StringIO()  # Beam prints the traceback of what is raised here anyway
         try:
-            with contextlib.redirect_stderr(noise), beam.Pipeline(options=PipelineOptions(self._arguments())) as pipeline:
+            with (
+                contextlib.redirect_stderr(noise),
+                beam.Pipeline(options=PipelineOptions(self._arguments())) as pipeline,
+            ):
                 build(pipeline)
-        except Exception as error:  # noqa: BLE001 - any runner wraps what a worker raised in an error of its own
+        except Exception as error:
             stop_children()
             raise _unwrapped(error) from error
         except KeyboardInterrupt:
@@ -64,7 +67,7 @@ class Engine:
         if not self.is_local:
             return self.beam_options
         threads = max(1, self.workers * THREADS_PER_WORKER)
-        local = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", f"--direct_num_workers={threads}"]
+        local = ["--runner=FnApiRunner", "--direct_running_mode=in_memory", f"--direct_num_workers={threads}"]
         return [*local, *self.beam_options]
 
 

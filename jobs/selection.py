@@ -3,7 +3,7 @@
 from jobs.job import Job
 from pipeline.runfolder import digest
 from pipeline.stages.packed import bucket_count
-from pipeline.stages.selection import DOCUMENT_KEY, OWNED, RULES_VERSION, STAGE, SelectTask
+from pipeline.stages.selection import CANDIDATE, DOCUMENT_KEY, RULES_VERSION, STAGE, SelectTask
 from pipeline.transforms import Select
 
 
@@ -22,7 +22,7 @@ def run(job: Job) -> None:
 def select_tasks(job: Job, identity: str) -> list[SelectTask]:
     """A task for each documents part, numbered in the order of their names."""
     key_bytes = job.total("extract", "documents") * DOCUMENT_KEY.itemsize
-    candidate_bytes = job.total("extract", "candidates") * OWNED.itemsize
+    candidate_bytes = job.total("extract", "candidates") * CANDIDATE.itemsize
     buckets = bucket_count(max(key_bytes, candidate_bytes))
     parts = job.needs("extract", STAGE).parts
     return [

@@ -9,7 +9,7 @@ from pipeline.report import CARD, MANIFEST, make_manifest
 from pipeline.runfolder import digest
 from pipeline.stages.assemble import MEDIUM, RULES_VERSION, AssembleTask, CandidateTask, MediaTask
 from pipeline.stages.packed import bucket_count
-from pipeline.stages.selection import OWNED
+from pipeline.stages.selection import CANDIDATE
 from pipeline.stages.shard import STAGE, ShardTask, shard_count, write_one_shard
 from pipeline.transforms import Assemble, Spread
 from schemas.manifest import encode_manifest
@@ -57,7 +57,7 @@ def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
 
 def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], identity: str) -> list[AssembleTask]:
     extract_parts = {job.folder.commit("select", part).detail: part for part in select_parts}
-    matched = job.total("extract", "candidates") * OWNED.itemsize + job.total("fetch", "media.ok") * MEDIUM.itemsize
+    matched = job.total("extract", "candidates") * CANDIDATE.itemsize + job.total("fetch", "media.ok") * MEDIUM.itemsize
     buckets = bucket_count(matched)
     return [
         AssembleTask(

@@ -10,7 +10,6 @@ from typing import Any
 import apache_beam as beam
 import msgspec
 
-
 from pipeline.isolate import Workers
 from pipeline.runfolder import RunFolder
 from pipeline.stages import assemble, fetch, selection
@@ -95,7 +94,7 @@ class Select(beam.PTransform):  # type: ignore[misc]
             >> beam.ParDo(InChild(selection.media_keys, in_child, flat=True)).with_output_types(tuple[int, bytes])
             | "GroupByMediaUrl" >> beam.GroupByKey()
             | "FirstOwners"
-            >> beam.FlatMapTuple(lambda _, blobs: by_part(selection.first_owners(blobs)))  # (part, OWNED)
+            >> beam.FlatMapTuple(lambda _, blobs: by_part(selection.first_owners(blobs)))  # (part, CANDIDATE)
         )
         verdicts = (by_url.verdicts, by_text.verdicts) | beam.Flatten()  # (part, VERDICT)
         every = pipeline | "EveryPart" >> beam.Create([(task.number, b"") for task in self._tasks], reshuffle=False)
@@ -225,7 +224,7 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
                 "candidates": pipeline
                 | "Candidates" >> Spread(candidates, assemble.candidate_keys, self._processes, flat=True),
                 "media": pipeline | "Media" >> Spread(self._media, assemble.media_records, self._processes, flat=True),
-            }  # (bucket, OWNED) and (bucket, MEDIUM)
+            }  # (bucket, CANDIDATE) and (bucket, MEDIUM)
             | "GroupByUrl" >> beam.CoGroupByKey()
             | "Match"
             >> beam.FlatMapTuple(

@@ -41,6 +41,8 @@ def _load() -> tuple[Weights, Weights]:
     )
 
 
+GAP_JUDGEMENT = 0.15  # ours
+
 FIRST, SECOND = _load()
 
 
@@ -52,8 +54,11 @@ def content_items(walk: Walk, first_weights: Weights = FIRST, second_weights: We
     signs = page.inherited(page.text_mass())
     first = first_weights.judge(page.local, signs)
     good = page.good_mass(first)
-    second = second_weights.judge(page.context(first), page.inherited(good) if good[0] > 0 else signs)
-    verdicts = (second > 0.5).tolist()
+    if good[0] > 0:
+        second = second_weights.judge(page.context(first), page.inherited(good))
+        verdicts = _with_gaps_filled(second, page, signs)
+    else:
+        verdicts = [False] * len(page.blocks)
     if not any(verdicts):
         verdicts = [
             not bits & NEGATIVE and 2 * block.link_chars < len(block.text)
@@ -61,3 +66,13 @@ def content_items(walk: Walk, first_weights: Weights = FIRST, second_weights: We
         ]
     verdict = iter(verdicts)
     return [type(item) is Block and next(verdict) for item in walk.items]
+
+
+def _with_gaps_filled(judgement: Floats, page: Page, signs: Ints) -> list[bool]:
+    """The verdicts; what stands between content on both sides, and says nothing against itself, has to be worse to go."""
+    kept = judgement > 0.5
+    padded = np.concatenate([[False, False], kept, [False, False]])
+    between = (padded[1:-3] & padded[3:-1]) & (padded[:-4] | padded[4:])
+    plain = (signs & NEGATIVE == 0) & (page.link_share < 0.3)
+    verdicts: list[bool] = (kept | (between & plain & (judgement > GAP_JUDGEMENT))).tolist()
+    return verdicts

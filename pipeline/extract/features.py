@@ -82,9 +82,9 @@ class Page:
         self._lasts: Ints = np.array(walk.lasts, np.int64)
         self.widths: Floats = np.array([width(block.text) for block in blocks], np.float64)
         chars = np.array([len(block.text) for block in blocks], np.float64)
-        self._link_share: Floats = np.minimum(np.array([block.link_chars for block in blocks], np.float64) / chars, 1.0)
+        self.link_share: Floats = np.minimum(np.array([block.link_chars for block in blocks], np.float64) / chars, 1.0)
         self._text = self._sums(self.widths)
-        self._links = self._sums(self.widths * self._link_share)
+        self._links = self._sums(self.widths * self.link_share)
         self._own = self._own_table()
         self._structure = self._structure_table()
         self.local: Floats = np.hstack([self._own, self._structure])
@@ -96,7 +96,7 @@ class Page:
         return sums[self._lasts] - sums[:-1]
 
     def _own_table(self) -> Floats:
-        tags, blocks, width, share = self._walk.tags, self.blocks, self.widths, self._link_share
+        tags, blocks, width, share = self._walk.tags, self.blocks, self.widths, self.link_share
         codes = [
             _TAG_FLAGS.get(tags[block.container], 0)
             | _FORM_FLAGS[block.form]
@@ -115,7 +115,7 @@ class Page:
     def _structure_table(self) -> Floats:
         text = self._text
         blocks = self._sums(np.ones(len(self.blocks)))
-        linked = np.array([block.level > 0 for block in self.blocks], np.float64) * (self._link_share > 0.7)
+        linked = np.array([block.level > 0 for block in self.blocks], np.float64) * (self.link_share > 0.7)
         teaser = (self._sums(linked) > 0) & (blocks < 8)
         link_share = self._links / (text + 1.0)
         log_text, log_blocks, log_same = np.log1p(text), np.log(np.maximum(blocks, 1.0)), self._log_same()

@@ -23,7 +23,7 @@ from pipeline.isolate import Note
 from pipeline.runfolder import PartWriter, RunFolder
 from pipeline.stages.extract import drop_row
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, join, key_numbers, split
-from pipeline.stages.selection import OWNED, SelectTask, candidate_records, hash_number
+from pipeline.stages.selection import CANDIDATE, SelectTask, candidate_records, hash_number
 from schemas.document import Candidate, Document, DraftMedium, Image, Provenance, Text, decode_draft_nodes
 from schemas.drops import Drop, DropReason
 from schemas.markup import render
@@ -131,7 +131,7 @@ def candidate_keys(task: CandidateTask, note: Note, skip: frozenset[int]) -> Buc
 
 def match(candidate_blobs: Iterable[bytes], media_blobs: Iterable[bytes]) -> list[tuple[int, bytes]]:
     """(documents part, packed matches) of one bucket."""
-    candidates, media = join(candidate_blobs, OWNED), join(media_blobs, MEDIUM)
+    candidates, media = join(candidate_blobs, CANDIDATE), join(media_blobs, MEDIUM)
     media = media[np.lexsort((media["offset"], media["media_part"], media["lo"], media["hi"]))]
     at = find_keys(candidates, media)
     candidates, hits = candidates[at >= 0], media[at[at >= 0]]

@@ -20,12 +20,14 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.config import SelectConfig
 from pipeline.isolate import Note
 from pipeline.runfolder import RunFolder
-from pipeline.stages.extract import drop_row, fallen
+from pipeline.stages.extract import drop_row, fallen, key16
 from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_bytes, key_numbers, split
+from pipeline.urls import media_key
 from schemas.document import DraftMedium, Provenance, decode_draft_nodes
 from schemas.drops import Drop, DropReason
 from schemas.tables import DOCUMENTS, DROPS, MEDIA_URLS, SELECTED, TableWriter, read_table
@@ -38,8 +40,8 @@ DOCUMENT_KEY = np.dtype(
         *KEY,
         ("text_hi", "<u8"),
         ("text_lo", "<u8"),
-        ("date", "<i8"),
-        ("media", "<u4"),
+        ("date", "<u4"),
+        ("media", "<u2"),
         ("tie", "<u8"),
         ("part", "<u4"),
         ("row", "<u4"),
@@ -58,7 +60,8 @@ VERDICT = np.dtype(
     ]
 )
 KEPT = np.dtype([("part", "<u4"), ("row", "<u4")])
-OWNED = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2")])
+CANDIDATE = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2")])
+OWNED = np.dtype([("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2")])
 PACKED_CANDIDATE = np.dtype([("medium", "<u2"), ("rank", "<u2"), ("hi", ">u8"), ("lo", ">u8")])  # documents.media_keys
 
 Bucketed = list[tuple[int, bytes]]
@@ -96,7 +99,7 @@ def document_keys(task: SelectTask, note: Note, skip: frozenset[int]) -> Buckete
     records["hi"], records["lo"] = url_keys.T
     records["text_hi"], records["text_lo"] = text_keys.T
     records["date"] = [_seconds(date) for date in table["date"].to_pylist()]
-    records["media"] = table["images"].to_numpy() + table["videos"].to_numpy()
+    records["media"] = np.minimum(table["images"].to_numpy() + table["videos"].to_numpy(), 2**16 - 1)
     records["tie"] = [
         _tie(source, offset)
         for source, offset in zip(table["source"].to_pylist(), table["offset"].to_pylist(), strict=True)
@@ -111,7 +114,7 @@ def document_keys(task: SelectTask, note: Note, skip: frozenset[int]) -> Buckete
 def latest_by_url(blobs: Iterable[bytes]) -> tuple[Records, Records]:
     """(survivors, verdicts) of one bucket: of each URL the latest capture survives."""
     records = join(blobs, DOCUMENT_KEY)
-    order = np.lexsort((records["tie"], -records["date"], records["lo"], records["hi"]))
+    order = np.lexsort((records["tie"], _latest_first(records), records["lo"], records["hi"]))
     return _first_stays(records[order], ("hi", "lo"), VERDICTS.index(DropReason.DUPLICATE_URL))
 
 
@@ -128,12 +131,24 @@ def first_by_text(blobs: Iterable[bytes]) -> tuple[Records, Records]:
     records = join(blobs, DOCUMENT_KEY)
     media = records["media"].astype(np.int64)
     order = np.lexsort(
-        (records["tie"], records["text_lo"], records["text_hi"], -records["date"], -media, records["lo"], records["hi"])
+        (
+            records["tie"],
+            records["text_lo"],
+            records["text_hi"],
+            _latest_first(records),
+            -media,
+            records["lo"],
+            records["hi"],
+        )
     )
     survivors, verdicts = _first_stays(
         records[order], ("hi", "lo"), VERDICTS.index(DropReason.DUPLICATE_TEXT), better=("text_hi", "text_lo")
     )
     return survivors, verdicts
+
+
+def _latest_first(records: Records) -> NDArray[np.int64]:
+    return -records["date"].astype(np.int64)
 
 
 def _first_stays(
@@ -177,7 +192,7 @@ def candidate_records(task: SelectTask, rows: Records) -> Records:
     """A record for each candidate of the documents in these rows of a part."""
     packed = _documents(task, ["media_keys"])["media_keys"].take(pa.array(rows)).to_pylist()
     candidates = np.frombuffer(b"".join(packed), dtype=PACKED_CANDIDATE)
-    records = np.zeros(len(candidates), dtype=OWNED)
+    records = np.zeros(len(candidates), dtype=CANDIDATE)
     for field in ("hi", "lo", "medium", "rank"):
         records[field] = candidates[field]
     records["part"] = task.number
@@ -186,12 +201,15 @@ def candidate_records(task: SelectTask, rows: Records) -> Records:
 
 
 def first_owners(blobs: Iterable[bytes]) -> Records:
-    """Each media URL of one bucket once, owned by the first document that names it."""
-    records = join(blobs, OWNED)
+    """Where each media URL of one bucket stands first; the document there owns it."""
+    records = join(blobs, CANDIDATE)
     records = records[
         np.lexsort((records["rank"], records["medium"], records["row"], records["part"], records["lo"], records["hi"]))
     ]
-    owners: Records = records[first_of_runs(records, ("hi", "lo")) == np.arange(len(records))]
+    first = records[first_of_runs(records, ("hi", "lo")) == np.arange(len(records))]
+    owners = np.zeros(len(first), dtype=OWNED)
+    for field in ("part", "row", "medium", "rank"):
+        owners[field] = first[field]
     return owners
 
 
@@ -261,8 +279,9 @@ def _media_url_rows(table: pa.Table, owned: Records) -> list[dict[str, object]]:
             media, decoded_row = [node for node in nodes if isinstance(node, DraftMedium)], row
         medium = media[record["medium"]]
         url = medium.candidates[record["rank"]].url
-        key = key_bytes(record["hi"], record["lo"])
-        rows.append({"url": url, "media_key": key, "kind": medium.kind, "page_url": table["url"][row].as_py()})
+        rows.append(
+            {"url": url, "media_key": key16(media_key(url)), "kind": medium.kind, "page_url": table["url"][row].as_py()}
+        )
     return rows
 
 
@@ -282,7 +301,8 @@ def _seconds(date: str) -> int:
         moment = datetime.fromisoformat(date)
     except ValueError:
         return 0
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    seconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return min(max(seconds, 0), 2**32 - 1)
 
 
 def _tie(source: str, offset: int) -> int:
