@@ -223,7 +223,12 @@ def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: boo
     progress = Terminal()
     with Lock(folder.store):
         folder.claim()
-        job = Job(folder, config, Engine(options.workers, options.beam_options, [options.out, *getattr(options, "inputs", ())]), progress)
+        job = Job(
+            folder,
+            config,
+            Engine(options.workers, options.beam_options, [options.out, *getattr(options, "inputs", ())]),
+            progress,
+        )
         folder.store.write("config.toml", dump_config(config).encode())
         run(job)
 
