@@ -41,7 +41,7 @@ def _load() -> tuple[Weights, Weights]:
     )
 
 
-GAP_JUDGEMENT = 0.15  # ours
+GAP_JUDGEMENT = 0.35  # ours: so that books and letters have no holes
 
 FIRST, SECOND = _load()
 
