@@ -154,7 +154,7 @@ def _serve(fd: int) -> None:
             return
         try:
             answer: tuple[str, Any] = ("result", work(task, lambda record: _send(connection, ("note", record)), skip))
-        except Exception as error:  # whatever it is, it is raised again in the parent
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again in the parent
             error.add_note(traceback.format_exc())
             answer = ("error", _picklable(error))
         _send(connection, answer)
@@ -167,7 +167,7 @@ def _send(connection: Connection, message: tuple[str, Any]) -> None:
 def _picklable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # noqa: BLE001 - pickling runs code of the error's class
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
 

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from typing import Any, BinaryIO, cast
 
 import fsspec
@@ -95,16 +96,11 @@ class Store:
             )
 
     def _local_ranges(self, ranges: list[tuple[str, int, int]]) -> Iterator[bytes]:
-        file, opened = None, ""
-        for name, offset, length in ranges:
-            if file is None or name != opened:
-                if file is not None:
-                    file.close()
-                file, opened = open(self.path(name), "rb"), name
-            file.seek(offset)
-            yield file.read(length)
-        if file is not None:
-            file.close()
+        for name, run in groupby(ranges, key=lambda one: one[0]):
+            with open(self.path(name), "rb") as file:
+                for _, offset, length in run:
+                    file.seek(offset)
+                    yield file.read(length)
 
     def write(self, name: str, data: bytes) -> None:
         """Puts bytes to their place, whole."""
@@ -208,7 +204,7 @@ class Lock:
     def _lock_file(self) -> None:
         with _blamed(self.store, LOCK):
             os.makedirs(self.store.root, exist_ok=True)
-            self._file = open(self.store.path(LOCK), "a+b")
+            self._file = open(self.store.path(LOCK), "a+b")  # noqa: SIM115 - open as long as the lock is held
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

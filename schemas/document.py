@@ -29,10 +29,10 @@ Side = Annotated[int, msgspec.Meta(ge=1)]
 
 
 def paragraph(text: str) -> str:
-    """Makes any text the text of one node: line ends to newlines, stripped, no blank lines (may become empty).
+    r"""Makes any text the text of one node: line ends to newlines, stripped, no blank lines (may become empty).
 
-    >>> paragraph("  a\\r\\n\\n \\nb ")
-    'a\\nb'
+    >>> paragraph("  a\r\n\n \nb ")
+    'a\nb'
     """
     if len(text.splitlines()) == 1:  # most are; this is ten times faster
         return text.strip()

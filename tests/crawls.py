@@ -20,7 +20,9 @@ VERBS = "carried followed mended painted noticed answered lifted repaired counte
 
 def record(url: str, body: bytes, mime: str, *, status: int = 200, date: str = DATE, headers: str = "") -> bytes:
     """One response record, not compressed."""
-    http = f"HTTP/1.1 {status} X\r\nContent-Type: {mime}\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    http = (
+        f"HTTP/1.1 {status} X\r\nContent-Type: {mime}\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    )
     head = (
         f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\nWARC-Date: {date}\r\n"
         f"WARC-Record-ID: <urn:uuid:{hashlib.md5((url + date).encode()).hexdigest()}>\r\n"
@@ -57,7 +59,10 @@ def picture(seed: int, width: int = 120, height: int = 100) -> bytes:
 
 def page(seed: int, pictures: Iterable[str], title: str = "") -> bytes:
     """An article with pictures between its paragraphs."""
-    shown = "".join(f'<p>{prose(seed * 10 + n)}</p><figure><img src="{src}" alt="picture {n}"></figure>' for n, src in enumerate(pictures))
+    shown = "".join(
+        f'<p>{prose(seed * 10 + n)}</p><figure><img src="{src}" alt="picture {n}"></figure>'
+        for n, src in enumerate(pictures)
+    )
     text = f"<html><head><title>{title or seed}</title></head><body><nav><a href='/'>Home</a></nav><article><h1>Page {seed}</h1>"
     return f"{text}{shown}<p>{prose(seed * 10 + 9)}</p></article></body></html>".encode()
 

@@ -34,8 +34,15 @@ def crawl(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two WARCs: pages, pictures, and of each kind of loss one."""
     folder = tmp_path_factory.mktemp("crawl")
     one, two = crawls.site("a.example", PAGES), crawls.site("b.example", PAGES, first=50)
-    again = crawls.record("http://a.example/0.html", crawls.page(0, ["/0-a.png", "/0-b.png"]), "text/html", date="2026-05-01T00:00:00Z")
-    copy = crawls.record("http://b.example/copy.html", crawls.page(50, ["/50-a.png", "/50-b.png"]), "text/html", date="2020-01-01T00:00:00Z")
+    again = crawls.record(
+        "http://a.example/0.html", crawls.page(0, ["/0-a.png", "/0-b.png"]), "text/html", date="2026-05-01T00:00:00Z"
+    )
+    copy = crawls.record(
+        "http://b.example/copy.html",
+        crawls.page(50, ["/50-a.png", "/50-b.png"]),
+        "text/html",
+        date="2020-01-01T00:00:00Z",
+    )
     lost = crawls.record("http://a.example/lost.html", b"<p>gone</p>", "text/html", status=404)
     bare = crawls.record("http://a.example/bare.html", crawls.page(70, ["/nowhere.png"]), "text/html")
     moved = crawls.record("http://a.example/old.png", b"", "text/html", status=301, headers="Location: /0-a.png\r\n")
@@ -57,7 +64,11 @@ def run(crawl: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def output(out: Path) -> dict[str, str]:
     """Digests of everything that a run promises to be the same."""
-    return {str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((out / "shards").rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(out)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted((out / "shards").rglob("*"))
+        if p.is_file()
+    }
 
 
 def documents(out: Path) -> Iterator[tuple[Document, dict[str, bytes]]]:
@@ -128,14 +139,20 @@ def test_workers_and_order_change_nothing(crawl: list[Path], run: Path, tmp_path
 
 def test_a_finished_run_does_nothing(crawl: list[Path], run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same command again changes no file and says that there is nothing to do."""
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name not in ("config.toml", ".lock")}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in run.rglob("*")
+        if path.is_file() and path.name not in ("config.toml", ".lock")
+    }
     assert main(["crawl", *map(str, crawl), "--out", str(run)]) == 0
 
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert capsys.readouterr().err.count("nothing to do") == 4
 
 
-def test_a_change_redoes_what_depends_on_it(crawl: list[Path], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_change_redoes_what_depends_on_it(
+    crawl: list[Path], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Another seed writes shards only; another input extracts only what is new; going back gives the old bytes."""
     out = tmp_path / "changed"
     shutil.copytree(run, out)
@@ -184,7 +201,11 @@ def test_hugging_face_datasets_read_the_shards(run: Path, tmp_path: Path) -> Non
     shards = run / "shards"
     by_card = datasets.load_dataset(str(shards), "interleaved", split="train", cache_dir=str(tmp_path))
     by_tar = datasets.load_dataset(
-        "webdataset", data_files=str(shards / "interleaved/*.tar"), features=by_card.features, split="train", cache_dir=str(tmp_path)
+        "webdataset",
+        data_files=str(shards / "interleaved/*.tar"),
+        features=by_card.features,
+        split="train",
+        cache_dir=str(tmp_path),
     )
 
     assert len(by_card) == len(by_tar) == 2 * PAGES + 1
@@ -199,7 +220,10 @@ def test_memory_in_and_out(crawl: list[Path], run: Path) -> None:
         memory.pipe(f"/crawl/{path.name}", path.read_bytes())
     assert main(["crawl", "memory://crawl/*.warc.gz", "--out", "memory://runs/m"]) == 0
 
-    found = {name.removeprefix("/runs/m/"): hashlib.sha256(memory.cat(name)).hexdigest() for name in memory.find("/runs/m/shards")}
+    found = {
+        name.removeprefix("/runs/m/"): hashlib.sha256(memory.cat(name)).hexdigest()
+        for name in memory.find("/runs/m/shards")
+    }
     assert found == output(run)
 
 

@@ -25,7 +25,10 @@ def image(index: int = 0) -> Image:
 
 # Text in which tags and what looks like them are frequent.
 texts = st.lists(
-    st.one_of(st.sampled_from(["<image>", "<EOC>", "<\\image>", "<\\\\EOC>", "<", "\\", "image>", "\n", " "]), st.text(max_size=8))
+    st.one_of(
+        st.sampled_from(["<image>", "<EOC>", "<\\image>", "<\\\\EOC>", "<", "\\", "image>", "\n", " "]),
+        st.text(max_size=8),
+    )
 ).map(lambda parts: paragraph("".join(parts)))
 nodes = st.lists(st.one_of(texts.filter(bool).map(Text), st.just(None))).map(
     lambda items: [item or image(sum(other is None for other in items[:n])) for n, item in enumerate(items)]
@@ -34,7 +37,13 @@ nodes = st.lists(st.one_of(texts.filter(bool).map(Text), st.just(None))).map(
 
 def test_the_papers_example() -> None:
     """The example of the paper's figure comes out as printed there, without the tokenizer's <BOS> and <EOS>."""
-    pets = [Text("Cute pics of my pets!"), image(0), Text("My puppy sitting in the grass."), image(1), Text("My cat looking very dignified.")]
+    pets = [
+        Text("Cute pics of my pets!"),
+        image(0),
+        Text("My puppy sitting in the grass."),
+        image(1),
+        Text("My cat looking very dignified."),
+    ]
 
     assert render(pets) == (
         "Cute pics of my pets!<EOC><image>My puppy sitting in the grass.<EOC><image>My cat looking very dignified.<EOC>"

@@ -22,7 +22,11 @@ def bucket() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("ENDPOINT_URL", f"http://{host}:{port}"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")):
+        for name, value in (
+            ("ENDPOINT_URL", f"http://{host}:{port}"),
+            ("ACCESS_KEY_ID", "x"),
+            ("SECRET_ACCESS_KEY", "x"),
+        ):
             patch.setenv(f"AWS_{name}", value)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         fsspec.filesystem("s3").mkdir("test-bucket")
@@ -43,8 +47,15 @@ def test_store_and_disk_give_the_same_bytes(bucket: str, tmp_path: Path) -> None
     assert main(["crawl", f"{bucket}/crawl/*.warc.gz", "--out", remote]) == 0
     store.invalidate_cache()
 
-    on_disk = {str(p.relative_to(local)): hashlib.sha256(p.read_bytes()).hexdigest() for p in Path(local, "shards").rglob("*") if p.is_file()}
-    in_store = {name.split("/run/")[1]: hashlib.sha256(store.cat_file(name)).hexdigest() for name in store.find(f"{remote}/shards")}
+    on_disk = {
+        str(p.relative_to(local)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in Path(local, "shards").rglob("*")
+        if p.is_file()
+    }
+    in_store = {
+        name.split("/run/")[1]: hashlib.sha256(store.cat_file(name)).hexdigest()
+        for name in store.find(f"{remote}/shards")
+    }
     assert on_disk == in_store
     assert len(on_disk) == 4
     assert not store.exists(f"{remote}/{LOCK}")

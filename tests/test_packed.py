@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_bytes, key_numbers, find_keys, split
+from pipeline.stages.packed import KEY, Records, find_keys, first_of_runs, join, key_bytes, key_numbers, split
 
 # Few distinct keys, some that end with zeros, so that runs and near misses are frequent.
 keys = st.lists(

@@ -6,7 +6,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from schemas.document import Candidate, Document, DraftMedium, Provenance, Text, decode_draft_nodes, encode_draft_nodes, paragraph
+from schemas.document import (
+    Candidate,
+    Document,
+    DraftMedium,
+    Provenance,
+    Text,
+    decode_draft_nodes,
+    encode_draft_nodes,
+    paragraph,
+)
 from schemas.drops import DropReason
 from schemas.errors import SchemaError
 from schemas.manifest import Flow, Manifest, ShardInfo, decode_manifest, encode_manifest
@@ -15,7 +24,11 @@ from schemas.publish import FORMS, json_schema
 from schemas.tables import DROPS, SELECTED, TableWriter, read_table
 
 DOCUMENT = Document(
-    key="0" * 32, url="http://a/", nodes=[Text("b")], text="b<EOC>", provenance=Provenance(source="c.warc.gz", offset=0, length=1)
+    key="0" * 32,
+    url="http://a/",
+    nodes=[Text("b")],
+    text="b<EOC>",
+    provenance=Provenance(source="c.warc.gz", offset=0, length=1),
 )
 
 
@@ -42,7 +55,11 @@ def test_documents_are_decoded_strictly() -> None:
 
 def test_draft_nodes_survive_their_table_form() -> None:
     """Text and media in order, and a malformed cell is an error of ours."""
-    nodes = [Text("a"), DraftMedium(candidates=[Candidate(url="http://a/b.jpg", source="src", width=3)], alt="x"), Text("c")]
+    nodes = [
+        Text("a"),
+        DraftMedium(candidates=[Candidate(url="http://a/b.jpg", source="src", width=3)], alt="x"),
+        Text("c"),
+    ]
 
     assert decode_draft_nodes(encode_draft_nodes(nodes)) == nodes
     with pytest.raises(SchemaError):
@@ -52,7 +69,14 @@ def test_draft_nodes_survive_their_table_form() -> None:
 def test_pairs_carry_their_kind() -> None:
     """A pair's JSON names its kind, and a caption table's other columns are plain cells."""
     pair = ImageTextPair(
-        key="0" * 32, url="u", caption="c", caption_source="alt", width=1, height=2, sha256="0" * 64, columns={"license": "CC0", "score": 0.5}
+        key="0" * 32,
+        url="u",
+        caption="c",
+        caption_source="alt",
+        width=1,
+        height=2,
+        sha256="0" * 64,
+        columns={"license": "CC0", "score": 0.5},
     )
 
     assert msgspec.json.decode(msgspec.json.encode(pair), type=ImageTextPair) == pair
@@ -89,7 +113,17 @@ def manifest(kept: int) -> Manifest:
     pages = Flow(entered=3, kept=kept, dropped={"extract": {"language": 1}, "select": {"duplicate_url": 1}})
     shard = ShardInfo(path="interleaved/00000.tar", bytes=1, samples=1, sha256="", index_sha256="")
     return Manifest(
-        inputs=[], records={}, pages=pages, paragraphs=nothing, images=nothing, videos=nothing, words=0, languages={}, fields=[], shards=[shard], config=""
+        inputs=[],
+        records={},
+        pages=pages,
+        paragraphs=nothing,
+        images=nothing,
+        videos=nothing,
+        words=0,
+        languages={},
+        fields=[],
+        shards=[shard],
+        config="",
     )
 
 

@@ -10,11 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ShardError
-from schemas.shard import Sample, decode_index, encode_index, index_tar, read_sample, read_shard, sample_key, ustar_header, write_shard
+from schemas.shard import (
+    Sample,
+    decode_index,
+    encode_index,
+    index_tar,
+    read_sample,
+    read_shard,
+    sample_key,
+    ustar_header,
+    write_shard,
+)
 
 names = st.sampled_from(["json", "txt", "000.jpg", "001.png", "002.webp", "jpg"])
 samples = st.lists(
-    st.builds(Sample, st.integers(0, 10**6).map(lambda n: sample_key(str(n))), st.dictionaries(names, st.binary(max_size=1200), min_size=1)),
+    st.builds(
+        Sample,
+        st.integers(0, 10**6).map(lambda n: sample_key(str(n))),
+        st.dictionaries(names, st.binary(max_size=1200), min_size=1),
+    ),
     unique_by=lambda sample: sample.key,
     max_size=5,
 )
@@ -60,7 +74,9 @@ def test_bytes_depend_on_the_samples_alone() -> None:
         assert {(0, 0, 0, "", "", 0o644)} == {(i.mtime, i.uid, i.gid, i.uname, i.gname, i.mode) for i in tar}
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves closing to the collector
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # webdataset leaves closing to the collector
 def test_webdataset_reads_our_tars(tmp_path: Path) -> None:
     """Plain webdataset groups and names members as we do."""
     items = [Sample(sample_key(str(n)), {"json": b'{"n":%d}' % n, "000.jpg": b"x", "010.png": b"y"}) for n in range(3)]
@@ -69,7 +85,8 @@ def test_webdataset_reads_our_tars(tmp_path: Path) -> None:
     read = list(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False))
 
     assert [(item.key, item.members) for item in items] == [
-        (sample["__key__"], {name: data for name, data in sample.items() if not name.startswith("__")}) for sample in read
+        (sample["__key__"], {name: data for name, data in sample.items() if not name.startswith("__")})
+        for sample in read
     ]
 
 
@@ -83,7 +100,9 @@ def test_tars_of_others_are_read(form: int) -> None:
             info.size = len(name)
             tar.addfile(info, io.BytesIO(name.encode()))
 
-    assert [("deep/" * 10 + "0001", ["jpg", "txt"]), ("0002", ["seg.json"])] == [(s.key, list(s.members)) for s in read_shard(file)]
+    assert [("deep/" * 10 + "0001", ["jpg", "txt"]), ("0002", ["seg.json"])] == [
+        (s.key, list(s.members)) for s in read_shard(file)
+    ]
     assert all(f"{s.key}.{n}".encode() == data for s in read_shard(file) for n, data in s.members.items())
 
 
@@ -123,7 +142,9 @@ def test_a_key_is_written_once() -> None:
         write_shard([Sample("a", {"json": b""}), Sample("a", {"json": b""})], io.BytesIO())
 
 
-@pytest.mark.parametrize("data", [b"", b"{}\n", b'{"tar_bytes":0,"samples":1,"version":1}\n', b'{"tar_bytes":0,"samples":0,"version":2}\n'])
+@pytest.mark.parametrize(
+    "data", [b"", b"{}\n", b'{"tar_bytes":0,"samples":1,"version":1}\n', b'{"tar_bytes":0,"samples":0,"version":2}\n']
+)
 def test_what_is_no_index_is_refused(data: bytes) -> None:
     """Another form, another version or another number of lines than the head says."""
     with pytest.raises(ShardError):

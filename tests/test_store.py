@@ -67,7 +67,10 @@ def test_a_second_writer_is_refused(store: Store) -> None:
 def test_a_lease_runs_out(tmp_path: Path) -> None:
     """In a store a killed holder's lease ends by time, or at once where its process is known to be dead."""
     store = Store(f"memory://{tmp_path.name}/leased")
-    for host, pid, until in (("elsewhere", 1, time.time() - 1), (os.uname().nodename, 2**22 + 1, time.time() + LEASE_S)):
+    for host, pid, until in (
+        ("elsewhere", 1, time.time() - 1),
+        (os.uname().nodename, 2**22 + 1, time.time() + LEASE_S),
+    ):
         store.write(LOCK, json.dumps({"id": "x", "host": host, "pid": pid, "until": until}).encode())
         with Lock(store):
             pass

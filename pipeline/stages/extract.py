@@ -109,7 +109,7 @@ class _SliceWriter:
         self._counts["records.page"] += 1
         try:
             page_draft = draft(page.html, page.url, charset=page.charset)
-        except Exception as error:  # one page's fault must not cost its neighbours; tests show these rows
+        except Exception as error:  # noqa: BLE001 - one page's fault must not cost its neighbours; it is a row
             page_draft = Drop(
                 kind="page",
                 reason=DropReason.EXTRACTOR_FAULT,
