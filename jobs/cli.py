@@ -136,26 +136,17 @@ def _positive(text: str) -> int:
     return number
 
 
-def _inputs(options: argparse.Namespace) -> "list[Input]":
-    """What to read; looked for before the output folder is touched."""
-    from pipeline.read.inputs import find_inputs
-
-    return find_inputs(options.inputs, root=options.root)
-
-
 def _crawl(options: argparse.Namespace) -> None:
     from jobs import crawl
 
-    inputs = _inputs(options)
-    _run_job(options, lambda job: crawl.run(job, inputs, options.limit), new=True)
+    _read_and_run(options, crawl.run)
     _print_summary(options.out)
 
 
 def _extract(options: argparse.Namespace) -> None:
     from jobs import extract
 
-    inputs = _inputs(options)
-    _run_job(options, lambda job: extract.run(job, inputs, options.limit), new=True)
+    _read_and_run(options, extract.run)
 
 
 def _select(options: argparse.Namespace) -> None:
@@ -201,6 +192,25 @@ def _schema(options: argparse.Namespace) -> None:
     publish(options.dir)
 
 
+def _read_and_run(options: argparse.Namespace, run: "Callable[[Job, list[Input], int | None], None]") -> None:
+    """Finds the inputs first, so that a wrong one harms nothing."""
+    from jobs.inputs import Found
+    from pipeline.runfolder import RunFolder
+
+    found = Found(options.inputs, options.root, RunFolder(_absolute(options.out)))
+
+    def remember_and_run(job: "Job") -> None:
+        found.remember()
+        run(job, found.inputs, options.limit)
+
+    _run_job(options, remember_and_run, new=True)
+
+
+def _absolute(out: str) -> str:
+    """An output folder on disk by its whole path, since workers may stand elsewhere."""
+    return out if "://" in out else os.path.abspath(out)
+
+
 def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: bool = False) -> None:
     """Checks the command, takes the output folder (which may be `new`), and runs."""
     from jobs.engine import Engine
@@ -215,8 +225,7 @@ def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: boo
     if getattr(options, "sample", None) is not None:
         settings.append(f"extract.sample={options.sample}")
     config = read_config(options.config, settings)
-    if "://" not in options.out:
-        options.out = os.path.abspath(options.out)
+    options.out = _absolute(options.out)
     folder = RunFolder(options.out)
     if not new and not folder.is_run():
         raise OutputError(f"{options.out} is no output folder of m3w; run m3w extract or m3w crawl first")

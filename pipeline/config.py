@@ -20,11 +20,13 @@ from schemas.errors import ConfigError
 class ExtractConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Reading the crawl.
 
-    `slice_bytes` is how much of a big input one worker takes at a time; `sample` the share of pages, chosen by the hash of their URL.
+    `slice_bytes` is how much of a big input one worker takes at a time; `sample` the share of pages, chosen by the hash of their URL;
+    `base_url` what stands before the names of HTML files to make their URLs (empty: `file:///`, which has no pictures).
     """
 
     slice_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 64 << 20  # ours: a minute of work, so that progress shows
     sample: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    base_url: str = ""
     read: ReadLimits = ReadLimits()
 
 

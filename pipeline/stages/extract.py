@@ -43,7 +43,7 @@ def extract_slice(task: ExtractTask, note: Note, skip: frozenset[int]) -> dict[s
     """Writes the part of one slice and returns its counts; records whose ordinal is in `skip` become drops."""
     with RunFolder(task.run_url).part(STAGE, task.part) as part:
         writer = _SliceWriter(task, part)
-        for ordinal, record in enumerate(read(task.slice, task.config.read)):
+        for ordinal, record in enumerate(read(task.slice, task.config.read, base_url=task.config.base_url)):
             if task.page_limit is not None and writer.pages >= task.page_limit:
                 break
             if ordinal in skip:
@@ -98,7 +98,10 @@ class _SliceWriter:
 
     def _unread(self, drop: Drop) -> None:
         self._counts["records.unread"] += 1
-        self._drop_page(drop, None)
+        if drop.kind == "page":
+            self._drop_page(drop, None)
+        else:  # a medium that is too large to be copied: no mention of it in a page was counted
+            self._drops.add(drop_row(STAGE, drop, drop.url, None))
 
     def _page(self, page: Page) -> None:
         url_key = page_key(page.url)
