@@ -60,10 +60,8 @@ def content_items(walk: Walk, first_weights: Weights = FIRST, second_weights: We
     else:
         verdicts = [False] * len(page.blocks)
     if not any(verdicts):
-        verdicts = [
-            not bits & NEGATIVE and 2 * block.link_chars < len(block.text)
-            for block, bits in zip(page.blocks, signs.tolist(), strict=True)
-        ]
+        is_text = 2 * page.link_share @ page.widths < page.widths.sum()
+        verdicts = ((signs & NEGATIVE == 0) & (is_text | (page.link_share < 0.5))).tolist()
     verdict = iter(verdicts)
     return [type(item) is Block and next(verdict) for item in walk.items]
 
