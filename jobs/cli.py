@@ -94,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument(
         "--number", "-n", type=_positive, default=1, metavar="N", help="how many documents (default 1)"
     )
+    inspect.add_argument(
+        "--nodes",
+        type=_positive,
+        metavar="N",
+        help="of each document N paragraphs and pictures, around the first picture",
+    )
     inspect.add_argument("--dropped", action="store_true", help="what went, and why")
     inspect.add_argument("--json", action="store_true", help="for machines, a document a line")
     stats = _add(commands, "stats", _stats, "a run in numbers")

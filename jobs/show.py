@@ -5,7 +5,7 @@ From shards it shows documents; from a WARC or an HTML file it extracts and filt
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def _show_samples(tars: Iterable[str], options: argparse.Namespace) -> int:
         if options.json:
             sys.stdout.write(sample.members["json"].decode() + "\n")
         else:
-            _print_sample(sample)
+            _print_sample(sample, options.nodes)
         shown += 1
     return shown
 
@@ -89,7 +89,7 @@ def _samples(tars: Iterable[str], key: str | None, url: str | None) -> Iterator[
                 yield sample
 
 
-def _print_sample(sample: Sample) -> None:
+def _print_sample(sample: Sample, nodes: int | None) -> None:
     if "txt" in sample.members:
         pair = msgspec.json.decode(sample.members["json"], type=ImageTextPair)
         sys.stdout.write(f"{pair.key}  {pair.url}\n{pair.caption}\n\n")
@@ -106,11 +106,24 @@ def _print_sample(sample: Sample) -> None:
         document.licence,
     ]
     _print_head(console, document.title, document.url, facts)
-    for node in document.nodes:
+    start = _start(document.nodes, nodes)
+    for node in document.nodes[start:][:nodes]:
         if isinstance(node, Text):
             console.print(Styled(node.text), "\n")
         else:
             _print_medium(console, node, sample.members[node.member])
+    _print_rest(console, len(document.nodes), start, nodes)
+
+
+def _start(nodes: Sequence[object], shown: int | None) -> int:
+    """Where `shown` nodes around the first picture begin; 0 where all are shown."""
+    first = next((place for place, node in enumerate(nodes) if not isinstance(node, Text)), 0)
+    return max(0, min(first - shown // 2, len(nodes) - shown)) if shown is not None else 0
+
+
+def _print_rest(console: Console, number: int, start: int, shown: int | None) -> None:
+    if shown is not None and number > shown:
+        console.print(Styled(f"({start} nodes before, {number - start - shown} after)", style="dim"), "\n")
 
 
 def _print_head(console: Console, title: str, url: str, facts: list[str]) -> None:
@@ -159,7 +172,7 @@ def _show_drafts(pages: Iterable[Page | tuple[bytes, str]], options: argparse.Na
         elif isinstance(made, Drop):
             sys.stdout.write(f"{url}\ndropped: {_drop_line(made)}\n")
         else:
-            _print_draft(made)
+            _print_draft(made, options.nodes)
             if options.dropped:
                 gone = [*made.dropped, *([filtered] if isinstance(filtered, Drop) else filtered.drops)]
                 sys.stdout.write("".join(f"dropped {_drop_line(drop)}\n" for drop in gone))
@@ -175,10 +188,11 @@ def _draft_json(made: Draft | Drop, filtered: Drop | None) -> str:
     return msgspec.json.encode(fields).decode()
 
 
-def _print_draft(made: Draft) -> None:
+def _print_draft(made: Draft, nodes: int | None) -> None:
     console = Console(highlight=False)
     _print_head(console, made.title, made.url, [made.date, made.language, made.licence])
-    for node in made.nodes:
+    start = _start(made.nodes, nodes)
+    for node in made.nodes[start:][:nodes]:
         if isinstance(node, DraftMedium):
             best = node.candidates[0]
             mark = " (from the page's metadata)" if node.fallback else ""
@@ -190,6 +204,7 @@ def _print_draft(made: Draft) -> None:
             )
         else:
             console.print(Styled(node.text), "\n")
+    _print_rest(console, len(made.nodes), start, nodes)
 
 
 def _drop_line(drop: Drop) -> str:

@@ -67,7 +67,9 @@ def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ("shard=1", "section"),
     ],
 )
-def test_a_wrong_setting(setting: str, hint: str, warc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_setting(
+    setting: str, hint: str, warc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An unknown key names the nearest known one, a wrong value its key; the command is at fault."""
     out = tmp_path / "out"
 
@@ -81,12 +83,16 @@ def test_a_wrong_configuration(text: str, warc: Path, tmp_path: Path, capsys: py
     config = tmp_path / "mine.toml"
     config.write_text(text)
 
-    assert "mine.toml" in fails(["crawl", str(warc), "--out", str(tmp_path / "out"), "--config", str(config)], 2, capsys)
+    assert "mine.toml" in fails(
+        ["crawl", str(warc), "--out", str(tmp_path / "out"), "--config", str(config)], 2, capsys
+    )
 
 
 def test_no_such_configuration(warc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The presets are named."""
-    assert "m3w, obelics" in fails(["crawl", str(warc), "--out", str(tmp_path / "out"), "--config", "obelisk"], 2, capsys)
+    assert "m3w, obelics" in fails(
+        ["crawl", str(warc), "--out", str(tmp_path / "out"), "--config", "obelisk"], 2, capsys
+    )
 
 
 def test_a_foreign_folder(warc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +166,10 @@ def test_inspect_and_stats_of_a_run(warc: Path, tmp_path: Path, capsys: pytest.C
 def test_help_is_quick_and_light() -> None:
     """`m3w --help` imports nothing heavy."""
     code = "import sys; from jobs.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ).stdout
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    ).stdout
 
-    assert not any(f"'{heavy}'" in modules for heavy in ("apache_beam", "pyarrow", "numpy", "torch", "PIL", "fsspec", "rich"))
+    assert not any(
+        f"'{heavy}'" in modules for heavy in ("apache_beam", "pyarrow", "numpy", "torch", "PIL", "fsspec", "rich")
+    )

@@ -13,7 +13,7 @@ def run(run_command: Callable[[list[str]], None], out: str, workers: int) -> Non
     with as_file(files("jobs") / "demo" / "crawl") as crawl:
         for arguments in (
             ["crawl", str(crawl), "--out", out, "--workers", str(workers)],
-            ["inspect", out, "-n", "2"],
+            ["inspect", out, "-n", "2", "--nodes", "12"],
             ["inspect", out, "--dropped", "-n", "8"],
         ):
             print(f"\n$ m3w {' '.join(arguments)}\n", flush=True)
