@@ -91,9 +91,13 @@ def test_known_digests_are_not_computed_again(tmp_path: Path) -> None:
         ("gone.warc.gz", None, "no such file or folder"),
         ("empty.warc.gz", b"", "the file is empty"),
         ("x.warc.gz", b"not at all", "not a WARC, WACZ, HTML or Parquet file; it begins with b'not at all'"),
-        ("x.warc.gz", gzip.compress(b"hello"), "not a WARC, WACZ, HTML or Parquet file; it begins with b'hello'"),
+        (
+            "x.warc.gz",
+            gzip.compress(b"hello", mtime=0),
+            "not a WARC, WACZ, HTML or Parquet file; it begins with b'hello'",
+        ),
         ("x.arc", b"filedesc://x.arc 0.0.0.0 20050614 text/plain 200 -\n", "an ARC file, not a WARC; convert it"),
-        ("x.arc.gz", gzip.compress(b"filedesc://x.arc 0.0.0.0"), "an ARC file, not a WARC; convert it"),
+        ("x.arc.gz", gzip.compress(b"filedesc://x.arc 0.0.0.0", mtime=0), "an ARC file, not a WARC; convert it"),
         ("x.wacz", b"PK\x03\x04 broken", "a broken zip file"),
     ],
 )
@@ -125,7 +129,7 @@ def test_lists_of_paths(tmp_path: Path) -> None:
     _write(tmp_path / "lists" / "in" / "a.warc.gz", WARC)
     _write(tmp_path / "root" / "in" / "b.warc.gz", WARC)
     here = _write(tmp_path / "lists" / "here.txt", b"# ours\n\nin/a.warc.gz\n")
-    below = _write(tmp_path / "lists" / "below.txt.gz", gzip.compress(b"in/b.warc.gz\r\n"))
+    below = _write(tmp_path / "lists" / "below.txt.gz", gzip.compress(b"in/b.warc.gz\r\n", mtime=0))
     gone = _write(tmp_path / "lists" / "gone.txt", b"in/a.warc.gz\nin/gone.warc.gz\n")
 
     assert ["in/a.warc.gz"] == _names(f"@{here}")
