@@ -26,16 +26,16 @@ class Engine:
         self.workers = workers
         self.beam_options = beam_options
         self.in_process = any(url.startswith("memory:") for url in urls)  # no child sees this process's memory
-        self.is_local = not any(
-            option.split("=")[0] in ("--runner", "--direct_running_mode") for option in beam_options
-        )
+        given = {option.split("=")[0] for option in beam_options}
+        self.is_local = "--runner" not in given  # Beam's in-process runner
+        self._is_one_process = self.is_local and "--direct_running_mode" not in given
 
     @property
     def processes(self) -> int:
         """Child processes a Beam worker process has: a distributed engine runs one worker process for each core."""
         if self.in_process:
             return 0
-        return self.workers if self.is_local else 1
+        return self.workers if self._is_one_process else 1
 
     def run(self, build: Callable[[Any], Any]) -> None:
         """Builds a pipeline with `build(pipeline)` and runs it to its end.
@@ -58,7 +58,7 @@ class Engine:
                 build(pipeline)
         except Exception as error:
             stop_children()
-            raise _unwrapped(error) from error
+            raise self._unwrapped(error) from error
         except KeyboardInterrupt:
             stop_children()
             raise
@@ -70,13 +70,16 @@ class Engine:
         local = ["--runner=FnApiRunner", "--direct_running_mode=in_memory", f"--direct_num_workers={threads}"]
         return [*local, *self.beam_options]
 
-
-def _unwrapped(error: Exception) -> Exception:
-    if isinstance(error, errors.M3wError):
-        return error
-    found = _BLAMED.findall(str(error))
-    if found:
-        name, message = found[-1]
-        kind = getattr(errors, name)
-        return kind(message)  # type: ignore[no-any-return]
-    return error
+    def _unwrapped(self, error: Exception) -> Exception:
+        """What a stage function raised, out of what the runner made of it."""
+        if isinstance(error, errors.M3wError):
+            return error
+        if found := _BLAMED.findall(str(error)):
+            name, message = found[0]  # what came first; later ones may be its consequences
+            return getattr(errors, name)(message)  # type: ignore[no-any-return]
+        if self.is_local:
+            return error  # a fault of ours, with its traceback
+        reason = str(error).strip().splitlines() or [""]
+        return errors.SurroundingsError(
+            f"the engine failed ({' '.join(self.beam_options)}): {type(error).__name__}: {reason[0][:300]}"
+        )

@@ -102,7 +102,8 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One thing that is not in the output.
 
     `url` is the page's URL, `medium_url` the medium's best candidate; `value` and `threshold` are in the rule's own unit.
-    `detail` is free text: a rule's name, the first words of a paragraph, the other page's URL.
+    `detail` is free text: a rule's name, the first words of a paragraph, the other page's key. `source` and `offset` say where the record
+    stands (input's name, byte or row), where who drops it knows.
     """
 
     kind: DropKind
@@ -112,3 +113,5 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     value: float | None = None
     threshold: float | None = None
     detail: str = ""
+    source: str = ""
+    offset: int | None = None

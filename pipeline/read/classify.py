@@ -4,7 +4,7 @@ In: a `WarcRecord`. Out: the one value for it. The bytes say what a body is befo
 label's word, so that a listing of HTML source does not become a page.
 """
 
-from typing import Literal
+from typing import Literal, TypedDict
 from urllib.parse import urljoin
 
 import msgspec
@@ -25,6 +25,13 @@ _SNIFFED_PACKED_BYTES = 16 << 10  # a body's first bytes on the wire: enough to 
 _LITERAL = ("text/", "application/xml", "application/json")  # labels that stand against bytes that look like HTML
 
 
+class Stands(TypedDict):
+    """Where a record stands: input's name, byte offset."""
+
+    source: str
+    offset: int
+
+
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where records come from: the input's name, the WARC's offset in it, and whether records can be read from there by offset."""
 
@@ -41,6 +48,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def where(self, offset: int) -> str:
         """The same in words."""
         return f"{self.name}, offset {self.origin + offset}"
+
+    def stands(self, offset: int) -> Stands:
+        """The same as a drop's fields."""
+        return {"source": self.name, "offset": self.origin + offset}
 
 
 def classify(record: WarcRecord, place: Place) -> Record:
@@ -106,12 +117,27 @@ def _media_type(record: WarcRecord, response: Response) -> str:
 def _page(record: WarcRecord, response: Response, place: Place) -> Page | Drop:
     url, where = target_uri(record), place.where(record.offset)
     if response.status != 200:
-        return Drop(kind="page", reason=DropReason.HTTP_STATUS, url=url, value=response.status, detail=where)
+        return Drop(
+            kind="page",
+            reason=DropReason.HTTP_STATUS,
+            url=url,
+            value=response.status,
+            detail=where,
+            **place.stands(record.offset),
+        )
     body = decoded(record, response, place.limits.max_page_bytes)
     if body.too_large or len(record.block) < record.block_length:
         limit = place.limits.max_page_bytes
         value = max(len(body.data), record.block_length)
-        return Drop(kind="page", reason=DropReason.BODY_TOO_LARGE, url=url, value=value, threshold=limit, detail=where)
+        return Drop(
+            kind="page",
+            reason=DropReason.BODY_TOO_LARGE,
+            url=url,
+            value=value,
+            threshold=limit,
+            detail=where,
+            **place.stands(record.offset),
+        )
     return Page(
         url=url,
         html=body.data,
@@ -139,6 +165,7 @@ def _medium(
                 value=record.block_length,
                 threshold=place.limits.max_record_bytes,
                 detail=place.where(record.offset),
+                **place.stands(record.offset),
             )
         copy = body.data
     provenance = place.provenance(record)

@@ -27,7 +27,12 @@ def html_pages(
         url = base + quote(file.name)
         if len(html) > max_page_bytes:
             yield Drop(
-                kind="page", reason=DropReason.BODY_TOO_LARGE, url=url, threshold=max_page_bytes, detail=file.name
+                kind="page",
+                reason=DropReason.BODY_TOO_LARGE,
+                url=url,
+                threshold=max_page_bytes,
+                detail=file.name,
+                source=file.name,
             )
             continue
         yield Page(

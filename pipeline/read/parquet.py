@@ -70,7 +70,11 @@ def _page(values: dict[str, Any], provenance: Provenance, max_page_bytes: int) -
     where = f"{provenance.source}, row {provenance.offset}"
     if not isinstance(url, str) or not isinstance(html, str | bytes):
         return Drop(
-            kind="page", reason=DropReason.BAD_RECORD, detail=f"{where}: url or html is missing or of another type"
+            kind="page",
+            reason=DropReason.BAD_RECORD,
+            detail=f"{where}: url or html is missing or of another type",
+            source=provenance.source,
+            offset=provenance.offset,
         )
     if isinstance(html, str):
         html, charset = html.encode("utf-8", "surrogatepass"), "utf-8"
@@ -82,6 +86,8 @@ def _page(values: dict[str, Any], provenance: Provenance, max_page_bytes: int) -
             value=len(html),
             threshold=max_page_bytes,
             detail=where,
+            source=provenance.source,
+            offset=provenance.offset,
         )
     return Page(
         url=url,

@@ -42,7 +42,12 @@ def read(slice: Slice, limits: ReadLimits = ReadLimits(), *, base_url: str = "")
         try:
             yield from _warc_or_entry(slice, limits)
         except Damage as damage:
-            yield Drop(kind="page", reason=damage.reason, detail=f"{input.name}, {slice.member}: {damage.detail}")
+            yield Drop(
+                kind="page",
+                reason=damage.reason,
+                detail=f"{input.name}, {slice.member}: {damage.detail}",
+                source=input.name,
+            )
 
 
 def _warc_or_entry(slice: Slice, limits: ReadLimits) -> Iterator[Record]:
@@ -72,7 +77,9 @@ def _records(open_at: OpenAt, slice: Slice, place: Place) -> Iterator[Record]:
     for found in warc_records(open_at, packing, slice.start, slice.end, keep_bytes=keep, trust=place.by_offset):
         if isinstance(found, Gap):
             detail = f"{place.where(found.offset)}: {found.detail}"
-            yield Drop(kind="page", reason=found.reason, value=found.length, detail=detail)
+            yield Drop(
+                kind="page", reason=found.reason, value=found.length, detail=detail, **place.stands(found.offset)
+            )
         elif found.type == "revisit":
             if (record := revisits.take(found)) is not None:
                 yield record

@@ -271,8 +271,8 @@ def drop_row(stage: str, drop: Drop, url: str, provenance: Provenance | None) ->
         "value": drop.value,
         "threshold": drop.threshold,
         "detail": drop.detail,
-        "source": provenance.source if provenance else None,
-        "offset": provenance.offset if provenance else None,
+        "source": provenance.source if provenance else drop.source or None,
+        "offset": provenance.offset if provenance else drop.offset,
     }
 
 
