@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import groupby
 from typing import Any, BinaryIO, cast
 
@@ -59,15 +59,18 @@ class Store:
         """A name's full path on the file system."""
         return f"{self.root}/{name}" if name else self.root
 
+    def _blamed(self, name: str) -> AbstractContextManager[None]:
+        return surroundings_blamed(f"{self.url}/{name}".rstrip("/"))
+
     def exists(self, name: str = "") -> bool:
         """Whether there is such a file (or, on disk, folder)."""
-        with _blamed(self, name):
+        with self._blamed(name):
             self.fs.invalidate_cache()
             return bool(self.fs.exists(self.path(name)))
 
     def files(self, folder: str = "") -> dict[str, int]:
         """All files below a folder with their sizes in bytes; names are below the store's root. An absent folder is empty."""
-        with _blamed(self, folder):
+        with self._blamed(folder):
             self.fs.invalidate_cache()
             found = cast(dict[str, dict[str, Any]], self.fs.find(self.path(folder), detail=True))
         cut = len(self.fs._strip_protocol(self.root)) + 1
@@ -75,17 +78,17 @@ class Store:
 
     def open(self, name: str) -> BinaryIO:
         """A seekable stream of a file's bytes."""
-        with _blamed(self, name):
+        with self._blamed(name):
             return cast(BinaryIO, self.fs.open(self.path(name), "rb"))
 
     def read(self, name: str) -> bytes:
         """A file's bytes."""
-        with _blamed(self, name):
+        with self._blamed(name):
             return cast(bytes, self.fs.cat_file(self.path(name)))
 
     def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
         """The bytes of (name, offset, length) ranges; a store is asked for them side by side."""
-        with _blamed(self, ranges[0][0] if ranges else ""):
+        with self._blamed(ranges[0][0] if ranges else ""):
             if self.is_local:
                 return list(self._local_ranges(ranges))
             starts = [offset for _, offset, _ in ranges]
@@ -110,7 +113,7 @@ class Store:
     @contextmanager
     def spool(self, name: str) -> Iterator[BinaryIO]:
         """A local file that goes to its place when the block ends; after an exception nothing is left."""
-        with _blamed(self, name):
+        with self._blamed(name):
             folder = self.path(SPOOL) if self.is_local else tempfile.gettempdir()
             os.makedirs(folder, exist_ok=True)
             handle, spooled = tempfile.mkstemp(dir=folder, prefix="m3w-")
@@ -137,35 +140,36 @@ class Store:
     def remove(self, names: list[str]) -> None:
         """Deletes files; those already gone are fine."""
         for name in names:
-            with _blamed(self, name), suppress(FileNotFoundError):
+            with self._blamed(name), suppress(FileNotFoundError):
                 self.fs.rm_file(self.path(name))
 
     def clear_spool(self) -> None:
         """Deletes what a killed writer left in the spool. Only the folder's one writer may."""
         if self.is_local:
-            with _blamed(self, SPOOL):
+            with self._blamed(SPOOL):
                 shutil.rmtree(self.path(SPOOL), ignore_errors=True)
 
 
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")  # they raise what is no OSError
+
+
 @contextmanager
-def _blamed(store: Store, name: str) -> Iterator[None]:
-    """Turns what the surroundings raise into one line that names the file."""
-    where = f"{store.url}/{name}".rstrip("/")
+def surroundings_blamed(where: str) -> Iterator[None]:
+    """Turns what disks, networks and stores raise into one line that names the file or URL.
+
+    Raises:
+        SurroundingsError: in place of OSError, ImportError (a store's package) and the errors of stores' clients.
+    """
     try:
         yield
     except OSError as error:
-        reason = (
-            "the disk is full"
-            if error.errno == errno.ENOSPC
-            else (error.strerror or str(error) or type(error).__name__)
-        )
-        raise SurroundingsError(f"{where}: {reason}") from error
+        full = "the disk is full" if error.errno == errno.ENOSPC else None
+        raise SurroundingsError(f"{where}: {full or error.strerror or str(error) or type(error).__name__}") from error
     except ImportError as error:
-        raise SurroundingsError(
-            f"{where}: {error}; install the extra for this kind of URL (m3w[s3], m3w[gcs], m3w[http])"
-        ) from error
+        hint = "install the extra for this kind of URL (m3w[s3], m3w[gcs], m3w[http])"
+        raise SurroundingsError(f"{where}: {error}; {hint}") from error
     except Exception as error:
-        if type(error).__module__.split(".")[0] in {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google"}:
+        if type(error).__module__.split(".")[0] in _CLIENTS:
             raise SurroundingsError(f"{where}: {type(error).__name__}: {error}") from error
         raise
 
@@ -202,7 +206,7 @@ class Lock:
             self.store.remove([LOCK])
 
     def _lock_file(self) -> None:
-        with _blamed(self.store, LOCK):
+        with surroundings_blamed(self.store.path(LOCK)):
             os.makedirs(self.store.root, exist_ok=True)
             self._file = open(self.store.path(LOCK), "a+b")  # noqa: SIM115 - open as long as the lock is held
             try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import LEASE_S, LOCK, SPOOL, Lock, Store
+from pipeline.store import LEASE_S, LOCK, SPOOL, Lock, Store, surroundings_blamed
 from schemas.errors import OutputError, SurroundingsError
 
 
@@ -42,12 +42,12 @@ def test_a_full_disk_is_one_line() -> None:
     """ENOSPC names the file and says what it is."""
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
-    store = Store("/dev")
-    with pytest.raises(SurroundingsError, match="/dev/x: the disk is full"):
-        from pipeline.store import _blamed
-
-        with _blamed(store, "x"), open("/dev/full", "wb", buffering=0) as file:
-            file.write(b"x")
+    with (
+        pytest.raises(SurroundingsError, match="a/b: the disk is full"),
+        surroundings_blamed("a/b"),
+        open("/dev/full", "wb", buffering=0) as file,
+    ):
+        file.write(b"x")
 
 
 def test_a_missing_file_is_the_surroundings_fault(store: Store) -> None:

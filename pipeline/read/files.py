@@ -12,10 +12,10 @@ import fsspec
 from fsspec.core import split_protocol, url_to_fs
 
 from pipeline.read.source import CHUNK_BYTES
-from schemas.errors import InputError, SurroundingsError
+from pipeline.store import surroundings_blamed
+from schemas.errors import InputError
 
 _PROBE_BYTES = 8
-_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")  # they raise what is no OSError
 
 
 class Opened:
@@ -70,16 +70,11 @@ def blamed(url: str) -> Iterator[None]:
         InputError: there is no such file.
         SurroundingsError: all else.
     """
-    try:
-        yield
-    except FileNotFoundError:
-        raise InputError(f"{url}: no such file") from None
-    except OSError as error:
-        raise SurroundingsError(f"{url}: {error.strerror or str(error) or type(error).__name__}") from error
-    except Exception as error:
-        if type(error).__module__.split(".")[0] in _CLIENTS:
-            raise SurroundingsError(f"{url}: {type(error).__name__}: {error}") from error
-        raise
+    with surroundings_blamed(url):
+        try:
+            yield
+        except FileNotFoundError:
+            raise InputError(f"{url}: no such file") from None
 
 
 @contextmanager
