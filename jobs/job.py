@@ -1,6 +1,7 @@
 """A job: a run's folder, its configuration and an engine; and the one way in which every stage is run."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from jobs.engine import Engine
 from jobs.progress import Progress
 from pipeline.config import Config
 from pipeline.read.inputs import Input
+from pipeline.report import sum_counts
 from pipeline.runfolder import RunFolder, StageRecord
 from schemas.errors import OutputError
 
@@ -21,6 +23,7 @@ class Job:
 
     def __init__(self, folder: RunFolder, config: Config, engine: Engine, progress: Progress) -> None:
         self.folder, self.config, self.engine, self.progress = folder, config, engine, progress
+        self._totals: dict[str, Counter[str]] = {}  # by the identity of a finished stage
 
     @property
     def url(self) -> str:
@@ -57,7 +60,10 @@ class Job:
 
     def total(self, stage: str, count: str) -> int:
         """The sum of a count over a finished stage's parts."""
-        return sum(commit.counts.get(count, 0) for commit in self.folder.commits(stage))
+        record = self.needs(stage, "a later stage")
+        if record.identity not in self._totals:
+            self._totals[record.identity] = sum_counts(self.folder.commits(stage))
+        return self._totals[record.identity][count]
 
 
 def part_name(name: str, identity: str) -> str:

@@ -14,6 +14,7 @@ from pipeline.runfolder import RunFolder
 from schemas.errors import M3wError
 
 POLL_S = 0.5
+POLL_STORE_S = 5.0  # a listing is a request, and costs
 LINE_EVERY_S = 10.0  # where there is no terminal: a line now and then
 
 
@@ -56,7 +57,8 @@ class Terminal(Progress):
 
     def _poll(self, watcher: "_Watcher", done: threading.Event) -> None:
         shown = time.monotonic()
-        while not done.wait(POLL_S):
+        poll_s = POLL_S if watcher.is_local else POLL_STORE_S
+        while not done.wait(poll_s):
             if self._live or time.monotonic() - shown >= LINE_EVERY_S:
                 with suppress(M3wError):  # a record that cannot be read now is read at the next turn
                     self._show(watcher)
@@ -76,15 +78,17 @@ class _Watcher:
     def __init__(self, folder: RunFolder, stage: str, parts: set[str]) -> None:
         self._folder, self._stage, self._parts = folder, stage, parts
         self._before = folder.committed(stage)
+        self.is_local = folder.store.is_local
         self._counts: Counter[str] = Counter()
         self._seen: set[str] = set()
         self._start = time.monotonic()
 
     def line(self) -> str:
         new = self._folder.committed(self._stage) - self._before - self._seen
-        for part in sorted(new & self._parts if self._parts else new):
-            self._counts.update(self._folder.commit(self._stage, part).counts)
-            self._seen.add(part)
+        wanted = sorted(new & self._parts if self._parts else new)
+        for commit in self._folder.commits_of(self._stage, wanted):
+            self._counts.update(commit.counts)
+            self._seen.add(commit.part)
         seconds = time.monotonic() - self._start
         of = f"/{len(self._parts - self._before)}" if self._parts else ""
         return f"{self._stage}: {len(self._seen)}{of} parts, {self._things(seconds)}, {seconds:.0f} s"

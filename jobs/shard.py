@@ -36,7 +36,7 @@ def run(job: Job) -> None:
 
 def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
     """From here on shards are replaced in place, so the manifest goes first and comes back last."""
-    counts = [job.folder.commit(STAGE, part).counts for part in parts]
+    counts = [commit.counts for commit in job.folder.commits_of(STAGE, parts)]
     documents = sum(count.get("documents", 0) for count in counts)
     total = sum(count.get("sample_bytes", 0) for count in counts)
     number = shard_count(total, job.config.shard.target_bytes) if documents else 0
@@ -56,7 +56,7 @@ def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
 
 
 def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], identity: str) -> list[AssembleTask]:
-    extract_parts = {job.folder.commit("select", part).detail: part for part in select_parts}
+    extract_parts = {commit.detail: commit.part for commit in job.folder.commits_of("select", select_parts)}
     matched = job.total("extract", "candidates") * CANDIDATE.itemsize + job.total("fetch", "media.ok") * MEDIUM.itemsize
     buckets = bucket_count(matched)
     return [

@@ -113,8 +113,12 @@ class RunFolder:
 
     def commit(self, stage: str, part: str) -> Commit:
         """A part's record."""
-        name = f"commits/{stage}/{part}.json"
-        return cast(Commit, _decode(self.store.read(name), Commit, name))
+        return self.commits_of(stage, [part])[0]
+
+    def commits_of(self, stage: str, parts: list[str]) -> list[Commit]:
+        """The records of these parts."""
+        names = [f"commits/{stage}/{part}.json" for part in parts]
+        return [_decode(data, Commit, name) for name, data in zip(names, self.store.read_all(names), strict=True)]
 
     def stage(self, stage: str) -> StageRecord | None:
         """A stage's record, or None while it is unfinished."""
@@ -124,7 +128,7 @@ class RunFolder:
     def commits(self, stage: str) -> list[Commit]:
         """The records of a finished stage's parts, by name; of an unfinished stage none."""
         record = self.stage(stage)
-        return [self.commit(stage, part) for part in record.parts] if record else []
+        return self.commits_of(stage, record.parts) if record else []
 
     def finish(self, stage: str, identity: str, parts: Iterable[str]) -> None:
         """Writes a stage's record, then deletes what the stage has left that is not of these parts."""
@@ -139,7 +143,7 @@ class RunFolder:
 
     def prune(self, stage: str, parts: list[str]) -> None:
         """Deletes the stage's files and records that are not of these parts."""
-        kept = {file.path for part in parts for file in self.commit(stage, part).files}
+        kept = {file.path for commit in self.commits_of(stage, parts) for file in commit.files}
         found = [
             name
             for prefix in FOLDERS[stage]

@@ -10,6 +10,7 @@ from moto.server import ThreadedMotoServer
 
 from jobs.cli import main
 from pipeline.store import LOCK
+from pipeline.transforms import stop_children
 from tests import crawls
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of boto and of the server
@@ -29,9 +30,11 @@ def bucket() -> Iterator[str]:
         ):
             patch.setenv(f"AWS_{name}", value)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        stop_children()  # those of other tests do not know this environment
         fsspec.filesystem("s3").mkdir("test-bucket")
         yield "s3://test-bucket"
         fsspec.filesystem("s3").clear_instance_cache()
+        stop_children()
     server.stop()
 
 
