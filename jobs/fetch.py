@@ -3,8 +3,9 @@
 import msgspec
 
 from jobs.job import Job
-from pipeline.runfolder import digest
-from pipeline.stages.fetch import MAX_REDIRECTS, RULES_VERSION, STAGE, ChunkTask, LookupTask
+from pipeline.runfolder import Commit, digest
+from pipeline.stages.extract import copies_name
+from pipeline.stages.fetch import MAX_REDIRECTS, RULES_VERSION, STAGE, ChunkTask, CrawlFile, LookupTask
 from pipeline.stages.packed import bucket_count
 from pipeline.transforms import FetchFromCrawl, WriteNames
 
@@ -19,33 +20,34 @@ def run(job: Job) -> None:
         return
     names: list[str] = []
     if extract.parts:
-        _look_up_and_take(job, extract.parts, select.parts)
+        _look_up_and_take(job, select.parts)
         names = msgspec.json.decode(job.folder.store.read(NAMES), type=list[str])
         job.folder.store.remove([NAMES])
     job.folder.finish(STAGE, identity, names)
 
 
-def _look_up_and_take(job: Job, extract_parts: list[str], select_parts: list[str]) -> None:
-    files = _files(job)
-    places = {name: place for place, (name, _, _) in enumerate(files)}
+def _look_up_and_take(job: Job, select_parts: list[str]) -> None:
+    commits = job.folder.commits("extract")
+    files = _files(job, commits)
+    places = {file.name: place for place, file in enumerate(files)}
     buckets = bucket_count(job.total("select", "media_urls") * 48 + job.total("extract", "media_index") * 96)
     wanted = [LookupTask(run_url=job.url, part=part, buckets=buckets) for part in select_parts]
-    index = [LookupTask(run_url=job.url, part=part, buckets=buckets, files=places) for part in extract_parts]
-    chunk = ChunkTask(
-        run_url=job.url, file_name="", file_url="", copied=False, references=b"", config=job.config.images
-    )
+    index = []
+    for commit in commits:  # a part refers to its own input and to its own copies
+        named = {name: places[name] for name in (commit.detail, copies_name(commit.part)) if name in places}
+        index.append(LookupTask(run_url=job.url, part=commit.part, buckets=buckets, files=named))
+    chunk = ChunkTask(run_url=job.url, file=files[0], references=b"", config=job.config.images)
     redirects = min(MAX_REDIRECTS, job.total("extract", "records.redirect"))
     transform = FetchFromCrawl(wanted, index, chunk, files, redirects, job.engine.processes)
     job.run(STAGE, [], lambda pipeline: pipeline | transform | WriteNames(job.url, NAMES))
 
 
-def _files(job: Job) -> list[tuple[str, str, bool]]:
-    """(name, URL, whether it holds bare bytes) of all files that a reference can name, sorted."""
+def _files(job: Job, commits: list[Commit]) -> list[CrawlFile]:
+    """All files that a reference can name, sorted by name."""
     copies = [
-        file.path
-        for commit in job.folder.commits("extract")
+        CrawlFile(file.path, f"{job.url}/{file.path}", file.sha256, True)
+        for commit in commits
         for file in commit.files
-        if file.path.startswith("media-copies/")
+        if file.path == copies_name(commit.part)
     ]
-    inputs = [(one.name, one.url, False) for one in job.inputs()]
-    return sorted([*inputs, *((path, f"{job.url}/{path}", True) for path in copies)])
+    return sorted([CrawlFile(one.name, one.url, one.identity, False) for one in job.inputs()] + copies)

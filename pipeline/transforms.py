@@ -147,7 +147,7 @@ class FetchFromCrawl(beam.PTransform):  # type: ignore[misc]
         wanted: list[fetch.LookupTask],
         index: list[fetch.LookupTask],
         chunk: fetch.ChunkTask,
-        files: list[tuple[str, str, bool]],
+        files: list[fetch.CrawlFile],
         redirects: int,
         processes: int,
     ) -> None:
@@ -196,10 +196,9 @@ class _LookUp(beam.DoFn):  # type: ignore[misc]
 
 
 def _chunk_task(
-    stretch: tuple[int, int], blobs: Iterable[bytes], chunk: fetch.ChunkTask, files: list[tuple[str, str, bool]]
+    stretch: tuple[int, int], blobs: Iterable[bytes], chunk: fetch.ChunkTask, files: list[fetch.CrawlFile]
 ) -> fetch.ChunkTask:
-    name, url, copied = files[stretch[0]]
-    return msgspec.structs.replace(chunk, file_name=name, file_url=url, copied=copied, references=b"".join(blobs))
+    return msgspec.structs.replace(chunk, file=files[stretch[0]], references=b"".join(blobs))
 
 
 class Assemble(beam.PTransform):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from pipeline.config import Config
 from pipeline.read.inputs import find_inputs
 from pipeline.runfolder import RunFolder
 from pipeline.stages import extract
-from pipeline.stages.extract import extract_slice
+from pipeline.stages.extract import MAX_MEDIA, extract_slice
 from schemas.document import Draft
 from tests import crawls
 from tests.pictures import encode, photo
@@ -80,3 +80,20 @@ def test_counts_are_those_of_the_rows(tmp_path: Path) -> None:
         kept = sum(row[f"{kind}s"] if kind != "page" else 1 for row in tables["documents"])
         assert dropped == sum(row["kind"] == kind for row in tables["drops"])
         assert counts.get(f"{kind}s.in", 0) == dropped + kept
+
+
+def test_a_page_of_very_many_pictures_is_a_drop(tmp_path: Path) -> None:
+    """Past the budget a page goes with all its pictures; its neighbours stay."""
+    shown = "".join(f'<img src="/{n}.png" alt="x" width="300" height="200">' for n in range(MAX_MEDIA + 1))
+    many = f"<article><h1>All</h1><p>{crawls.prose(1)}</p>{shown}<p>{crawls.prose(2)}</p></article>"
+    counts, tables = extracted(
+        tmp_path,
+        [
+            crawls.record("http://a.example/many", many.encode(), "text/html"),
+            crawls.record("http://a.example/one", crawls.page(1, ["/x.png"]), "text/html"),
+        ],
+    )
+
+    assert [row["url"] for row in tables["documents"]] == ["http://a.example/one"]
+    assert counts["pages.dropped.too_many_media"] == 1
+    assert counts["images.dropped.with_page"] == MAX_MEDIA + 1

@@ -195,8 +195,8 @@ def _finish(
     nodes = decode_draft_nodes(stored["nodes"])
     media = [node for node in nodes if isinstance(node, DraftMedium)]
     picks = [_pick(medium, matches[matches["medium"] == index]) for index, medium in enumerate(media)]
+    _drop_fallbacks(media, picks)  # first: a picture of the body is not the twin of one that goes
     _drop_twins(picks)
-    _drop_fallbacks(media, picks)
     finished: list[Text | Image] = []
     places: list[tuple[str, int, int]] = []
     drops: list[Drop] = []

@@ -25,6 +25,8 @@ from schemas.shard import sample_key
 from schemas.tables import DOCUMENTS, DROPS, MEDIA_INDEX, TableWriter
 
 STAGE = "extract"
+MAX_MEDIA = 10_000  # ours: galleries of archives show up to some hundred
+MAX_CANDIDATES = 1_000  # ours: a picture has up to some twenty renditions; what stands behind these is not looked for
 RULES_VERSION = 1  # raised when the same page and configuration give another document
 
 
@@ -42,6 +44,7 @@ class ExtractTask(msgspec.Struct, frozen=True, kw_only=True):
 def extract_slice(task: ExtractTask, note: Note, skip: frozenset[int]) -> dict[str, int]:
     """Writes the part of one slice and returns its counts; records whose ordinal is in `skip` become drops."""
     with RunFolder(task.run_url).part(STAGE, task.part) as part:
+        part.detail = task.slice.input.name
         writer = _SliceWriter(task, part)
         for ordinal, record in enumerate(read(task.slice, task.config.read, base_url=task.config.base_url)):
             if task.page_limit is not None and writer.pages >= task.page_limit:
@@ -53,6 +56,11 @@ def extract_slice(task: ExtractTask, note: Note, skip: frozenset[int]) -> dict[s
             writer.add(record)
         writer.close()
         return dict(part.counts)
+
+
+def copies_name(part: str) -> str:
+    """The file of the bytes that a part has copied."""
+    return f"media-copies/{part}.bin"
 
 
 def key16(normalised_url: str) -> bytes:
@@ -68,9 +76,9 @@ class _SliceWriter:
         self._documents = TableWriter(part.file(f"documents/{task.part}.parquet"), DOCUMENTS)
         self._media_index = TableWriter(part.file(f"media-index/{task.part}.parquet"), MEDIA_INDEX)
         self._drops = TableWriter(part.file(f"drops/{STAGE}-{task.part}.parquet"), DROPS)
-        self._copies_name = f"media-copies/{task.part}.bin"
+        self._copies_name = copies_name(task.part)
         self._copies: BinaryIO | None = None
-        self._copied: dict[str, str] = {}
+        self._copied: dict[bytes, str] = {}  # by the digest of the URL: the URLs themselves may be a megabyte each
         self.pages = 0
 
     def close(self) -> None:
@@ -92,6 +100,7 @@ class _SliceWriter:
 
     def killer(self, record: Page | MediaRecord | Redirect | OtherRecord | Drop) -> None:
         """A record that ended its worker twice."""
+        self._counts["records.unread"] += not isinstance(record, Page)
         if isinstance(record, Page):
             self._counts["records.page"] += 1
             self._drop_page(Drop(kind="page", reason=DropReason.WORKER_KILLED, url=record.url), record.provenance)
@@ -112,22 +121,24 @@ class _SliceWriter:
         self._counts["records.page"] += 1
         try:
             page_draft = draft(page.html, page.url, charset=page.charset)
+            filtered = page_draft if isinstance(page_draft, Drop) else filter_draft(page_draft, self._task.filters)
         except Exception as error:  # noqa: BLE001 - one page's fault must not cost its neighbours; it is a row
-            page_draft = Drop(
-                kind="page",
-                reason=DropReason.EXTRACTOR_FAULT,
-                url=page.url,
-                detail=f"{type(error).__name__}: {error}"[:200],
-            )
+            fault = f"{type(error).__name__}: {error}"[:200]
+            page_draft = Drop(kind="page", reason=DropReason.EXTRACTOR_FAULT, url=page.url, detail=fault)
         if isinstance(page_draft, Drop):
             self._drop_page(page_draft, page.provenance)
             return
         self._enter(page_draft)
         self._drop_all(page_draft.dropped, page.url, page.provenance)
-        filtered = filter_draft(page_draft, self._task.filters)
         if isinstance(filtered, Filtered) and not filtered.draft.media:
             self._drop_all(filtered.drops, page.url, page.provenance)
             self._fall(filtered.draft, Drop(kind="page", reason=DropReason.NO_IMAGE, url=page.url), page.provenance)
+        elif isinstance(filtered, Filtered) and (number := len(filtered.draft.media)) > MAX_MEDIA:
+            self._drop_all(filtered.drops, page.url, page.provenance)
+            too_many = Drop(
+                kind="page", reason=DropReason.TOO_MANY_MEDIA, url=page.url, value=number, threshold=MAX_MEDIA
+            )
+            self._fall(filtered.draft, too_many, page.provenance)
         elif isinstance(filtered, Drop):
             self._fall(page_draft, filtered, page.provenance)
         else:
@@ -170,7 +181,7 @@ class _SliceWriter:
                 "media_keys": b"".join(
                     index.to_bytes(2, "little") + rank.to_bytes(2, "little") + key16(media_key(candidate.url))
                     for index, medium in enumerate(media)
-                    for rank, candidate in enumerate(medium.candidates)
+                    for rank, candidate in enumerate(medium.candidates[:MAX_CANDIDATES])
                 ),
                 **_provenance(page.provenance),
             }
@@ -184,14 +195,14 @@ class _SliceWriter:
         return msgspec.structs.replace(medium, candidates=candidates)
 
     def _copy_data_url(self, candidate: Candidate) -> Candidate:
-        if candidate.url not in self._copied:
-            decoded = decode_data_url(candidate.url)
-            mime, data = decoded or ("", b"")
-            name = f"data:{mime};sha256,{hashlib.sha256(data or candidate.url.encode()).hexdigest()}"
-            self._copied[candidate.url] = name
+        url_digest = hashlib.sha256(candidate.url.encode("utf-8", "surrogatepass")).digest()
+        if url_digest not in self._copied:
+            mime, data = decode_data_url(candidate.url) or ("", b"")
+            name = f"data:{mime};sha256,{hashlib.sha256(data).hexdigest() if data else url_digest.hex()}"
+            self._copied[url_digest] = name
             if data:
                 self._index(name, "image", mime, "", hashlib.sha256(data).hexdigest(), self._copy(data))
-        return msgspec.structs.replace(candidate, url=self._copied[candidate.url])
+        return msgspec.structs.replace(candidate, url=self._copied[url_digest])
 
     def _medium(self, record: MediaRecord) -> None:
         self._counts[f"records.{record.kind}"] += 1

@@ -127,13 +127,20 @@ def chunks(found: Records) -> list[tuple[tuple[int, int], bytes]]:
     return [((int(found["file"][run[0]]), int(stretch[run[0]])), found[run].tobytes()) for run in runs if len(run)]
 
 
+class CrawlFile(msgspec.Struct, frozen=True, order=True):
+    """A file that references name: its name, where it is, which content it has, whether it holds bare bytes (copies) or records."""
+
+    name: str
+    url: str
+    identity: str
+    copied: bool
+
+
 class ChunkTask(msgspec.Struct, frozen=True, kw_only=True):
-    """References into one stretch of one file: its name, where it is, and packed FOUND records."""
+    """References (packed FOUND records) into one stretch of one file."""
 
     run_url: str
-    file_name: str
-    file_url: str
-    copied: bool
+    file: CrawlFile
     references: bytes
     config: ImageConfig
 
@@ -143,7 +150,8 @@ class ChunkTask(msgspec.Struct, frozen=True, kw_only=True):
         found = join([self.references], FOUND)
         order = np.lexsort((found["for_lo"], found["for_hi"], found["offset"]))
         where = found[["for_hi", "for_lo", "kind", "offset", "length"]][order]
-        return digest(STAGE, RULES_VERSION, self.file_name, self.config, np.ascontiguousarray(where).tolist())
+        content = (self.file.name, self.file.identity)
+        return digest(STAGE, RULES_VERSION, content, self.config, np.ascontiguousarray(where).tolist())
 
 
 def fetch_chunk(task: ChunkTask, note: Note, skip: frozenset[int]) -> str:
@@ -171,7 +179,8 @@ def _write_media(
     stored: list[slice] = []  # the rows of each sample
 
     def samples() -> Iterable[Sample]:
-        with Store(task.file_url.rpartition("/")[0] or ".").open(task.file_url.rpartition("/")[2]) as file:
+        folder, _, name = task.file.url.rpartition("/")
+        with Store(folder or ".").open(name) as file:
             starts = np.flatnonzero(np.diff(found["offset"], prepend=found["offset"][:1] + 1))
             for ordinal, run in enumerate(np.split(found, starts[1:])):
                 if ordinal in skip:
@@ -199,7 +208,7 @@ def _picture(task: ChunkTask, file: Any, reference: Records) -> Picture | Drop:
     if KINDS[reference["kind"]] == "video":
         return Drop(kind="video", reason=DropReason.VIDEO_NOT_TAKEN)
     offset, length = int(reference["offset"]), int(reference["length"])
-    if task.copied:
+    if task.file.copied:
         file.seek(offset)
         return prepare(file.read(length), task.config)
     data = read_reference(file, offset, length)
