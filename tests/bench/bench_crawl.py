@@ -4,7 +4,7 @@
 
 Pages are made here: articles of some 24 KB with a long navigation, fourteen paragraphs and three pictures, a tenth of which the crawl holds. Time is that of
 extract, where nearly all of a job's work is. Memory is that of the whole process tree (proportional set size, sampled), over the whole
-job, with `--pages` and with a tenth of them; the difference, a page, is what grows.
+job, with a tenth, half and all of `--pages`; from a tenth to half the workers' caches and allocators fill up, from half to all what is left is what grows.
 """
 
 import argparse
@@ -121,10 +121,11 @@ def main() -> None:
     arguments.add_argument("--pages", type=int, default=20_000)
     arguments.add_argument("--workers", type=int, default=2)
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_crawl(folder / "large", options.pages)
-        write_crawl(folder / "small", options.pages // 10)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        sizes = {"small": options.pages // 10, "half": options.pages // 2, "large": options.pages}
+        for name, pages in sizes.items():
+            write_crawl(folder / name, pages)
         pool = pool_seconds(folder / "large", folder / "pool", options.workers)
         shutil.rmtree(folder / "pool")
         beam, _ = job(folder / "large", folder / "beam", options.workers, "extract")
@@ -132,12 +133,13 @@ def main() -> None:
         print(f"extract of {options.pages:,} pages, {options.workers} workers")
         print(f"  process pool  {pool:6.1f} s  {options.pages / pool:6.0f} pages/s")
         print(f"  Beam job      {beam:6.1f} s  {options.pages / beam:6.0f} pages/s  {beam / pool:.2f}x the pool's time")
-        small_s, small_mb = job(folder / "small", folder / "s", options.workers, "crawl")
-        large_s, large_mb = job(folder / "large", folder / "l", options.workers, "crawl")
-        grown = (large_mb - small_mb) * 1024 / (options.pages - options.pages // 10)
         print("whole job")
-        print(f"  {options.pages // 10:7,} pages  {small_s:6.1f} s  peak {small_mb:6.0f} MB")
-        print(f"  {options.pages:7,} pages  {large_s:6.1f} s  peak {large_mb:6.0f} MB  grows by {grown:.2f} KB a page")
+        peaks = {}
+        for name, pages in sizes.items():
+            seconds, peaks[name] = job(folder / name, folder / f"{name}-run", options.workers, "crawl")
+            print(f"  {pages:7,} pages  {seconds:6.1f} s  peak {peaks[name]:6.0f} MB")
+        grown = (peaks["large"] - peaks["half"]) * 1024 / (sizes["large"] - sizes["half"])
+        print(f"  from half of the pages to all of them it grows by {grown:.2f} KB a page")
 
 
 if __name__ == "__main__":
