@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 BIN := .venv/bin
-EXTRAS := pipeline,s3,http,dev
+EXTRAS := s3,http,dev
 WORKERS ?= 4
 export UV_PYTHON_DOWNLOADS := never
 

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except M3wError as error:
         return _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
-        return _fail(f"this command needs {error.name}: pip install 'm3w[pipeline]'", 3)
+        return _fail(f"this command needs {error.name}: is m3w installed with its dependencies? (pip install m3w)", 3)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
     except KeyboardInterrupt:
