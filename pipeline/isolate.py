@@ -49,7 +49,11 @@ class _Child:
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
             command = [sys.executable, "-P", "-c", _SERVE.format(fd=theirs.fileno())]
             self.process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL
+                command,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for the parent, which then ends its children
             )
         self.connection = Connection(ours.detach())
 
