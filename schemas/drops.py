@@ -18,17 +18,14 @@ class DropReason(StrEnum):
     # reading: the record
     BAD_RECORD = "bad_record"  # the WARC record or its HTTP head cannot be parsed
     TRUNCATED = "truncated"  # the record or its body ends before its stated length
-    BAD_ENCODING = "bad_encoding"  # the body's transfer or content encoding cannot be undone
     BODY_TOO_LARGE = "body_too_large"  # more bytes than the budget, after decompression
     HTTP_STATUS = "http_status"  # a page whose status is not 200
-    NOT_HTML = "not_html"  # labelled as HTML, but its bytes are something else
     REVISIT_UNRESOLVED = "revisit_unresolved"  # a revisit record whose original is not in the input
     WORKER_KILLED = "worker_killed"  # the record ended its worker process twice
     EXTRACTOR_FAULT = "extractor_fault"  # a fault of ours: the exception's name is the detail
     # extraction: the page
     EMPTY = "empty"  # no text and no medium in the whole body
     NO_CONTENT = "no_content"  # text, but none that is main content
-    TOO_DEEP = "too_deep"  # elements nested deeper than the budget
     TOO_MANY_NODES = "too_many_nodes"  # more nodes than the budget
     TOO_MANY_ATTRIBUTES = "too_many_attributes"  # a tag with more attributes than the budget
     # extraction: a paragraph
@@ -77,7 +74,6 @@ class DropReason(StrEnum):
     BANNED_URL = "banned_url"  # the URL contains a banned word
     # media
     NOT_IN_CRAWL = "not_in_crawl"  # no candidate URL has a record in the input
-    NOT_FETCHED = "not_fetched"  # the record in the crawl is an error page or a redirect that leads nowhere
     NOT_AN_IMAGE = "not_an_image"  # the bytes are no picture format
     UNSUPPORTED_FORMAT = "unsupported_format"  # a picture format that the run does not take
     SVG = "svg"
