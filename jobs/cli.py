@@ -251,8 +251,8 @@ def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: boo
 def _print_summary(out: str) -> None:
     from rich.console import Console
 
-    from jobs.stats import load_manifest
     from jobs.summary import print_summary
+    from pipeline.report import read_manifest
     from pipeline.runfolder import RunFolder
 
-    print_summary(load_manifest(RunFolder(out)), Console())
+    print_summary(read_manifest(RunFolder(out)), Console())

@@ -20,14 +20,13 @@ from pipeline.filters import filter_draft
 from pipeline.read.inputs import find_inputs
 from pipeline.read.records import Page, read
 from pipeline.read.slices import slices
-from pipeline.report import MANIFEST
+from pipeline.report import read_manifest
 from pipeline.runfolder import RunFolder
 from pipeline.store import Store
 from pipeline.urls import page_key
 from schemas.document import Document, Draft, DraftMedium, Image, Text, Video
 from schemas.drops import Drop
 from schemas.errors import InputError
-from schemas.manifest import decode_manifest
 from schemas.pair import ImageTextPair
 from schemas.shard import Sample, read_shard
 from schemas.tables import DROPS, read_table
@@ -60,10 +59,7 @@ def _kind(path: str) -> str:
 
 
 def _tars(url: str) -> list[str]:
-    store = RunFolder(url).store
-    if not store.exists(MANIFEST):
-        raise InputError(f"{url}: the run has no finished shards; run m3w crawl again, or m3w inspect --dropped")
-    return [f"{url}/shards/{shard.path}" for shard in decode_manifest(store.read(MANIFEST)).shards]
+    return [f"{url}/shards/{shard.path}" for shard in read_manifest(RunFolder(url)).shards]
 
 
 def _show_samples(tars: Iterable[str], options: argparse.Namespace) -> int:

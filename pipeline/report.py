@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pipeline.config import Config, dump_config
 from pipeline.read.inputs import Input
 from pipeline.runfolder import Commit, RunFolder
-from schemas.manifest import Flow, InputInfo, Manifest, ShardInfo
+from schemas.errors import InputError
+from schemas.manifest import Flow, InputInfo, Manifest, ShardInfo, decode_manifest
 from schemas.shard import INDEX_SUFFIX
 
 MANIFEST = "shards/manifest.json"
@@ -37,6 +38,19 @@ def make_manifest(folder: RunFolder, inputs: Iterable[Input], config: Config) ->
     )
     manifest.check()
     return manifest
+
+
+def read_manifest(folder: RunFolder) -> Manifest:
+    """The manifest of a finished run.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not folder.store.exists(MANIFEST):
+        raise InputError(
+            f"{folder.store.url}: no finished run here ({MANIFEST} is missing); run m3w crawl, or again if it was interrupted"
+        )
+    return decode_manifest(folder.store.read(MANIFEST))
 
 
 def sum_counts(commits: Iterable[Commit]) -> Counter[str]:

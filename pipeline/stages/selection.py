@@ -115,7 +115,7 @@ def latest_by_url(blobs: Iterable[bytes]) -> tuple[Records, Records]:
     """(survivors, verdicts) of one bucket: of each URL the latest capture survives."""
     records = join(blobs, DOCUMENT_KEY)
     order = np.lexsort((records["tie"], _latest_first(records), records["lo"], records["hi"]))
-    return _first_stays(records[order], ("hi", "lo"), VERDICTS.index(DropReason.DUPLICATE_URL))
+    return _first_stays(records[order], VERDICTS.index(DropReason.DUPLICATE_URL))
 
 
 def rekey_by_text(survivors: Records) -> Records:
@@ -142,7 +142,7 @@ def first_by_text(blobs: Iterable[bytes]) -> tuple[Records, Records]:
         )
     )
     survivors, verdicts = _first_stays(
-        records[order], ("hi", "lo"), VERDICTS.index(DropReason.DUPLICATE_TEXT), better=("text_hi", "text_lo")
+        records[order], VERDICTS.index(DropReason.DUPLICATE_TEXT), better=("text_hi", "text_lo")
     )
     return survivors, verdicts
 
@@ -151,10 +151,8 @@ def _latest_first(records: Records) -> NDArray[np.int64]:
     return -records["date"].astype(np.int64)
 
 
-def _first_stays(
-    records: Records, fields: tuple[str, str], reason: int, better: tuple[str, str] = ("hi", "lo")
-) -> tuple[Records, Records]:
-    first = first_of_runs(records, fields)
+def _first_stays(records: Records, reason: int, better: tuple[str, str] = ("hi", "lo")) -> tuple[Records, Records]:
+    first = first_of_runs(records, ("hi", "lo"))
     stays = first == np.arange(len(records))
     verdicts = np.zeros(int((~stays).sum()), dtype=VERDICT)
     winners = records[first[~stays]]
