@@ -12,8 +12,12 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 
 from pipeline.filters import FilterConfig
+from pipeline.filters.pii import PiiConfig
 from pipeline.images import ImageConfig, ImageFilterConfig
+from pipeline.pairs.config import PairsConfig
 from pipeline.read.records import ReadLimits
+from pipeline.video.config import VideoConfig
+from pipeline.web.config import FetchConfig
 from schemas.errors import ConfigError
 
 
@@ -51,8 +55,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     extract: ExtractConfig = ExtractConfig()
     filters: FilterConfig = FilterConfig()
     select: SelectConfig = SelectConfig()
+    fetch: FetchConfig = FetchConfig()
     images: ImageConfig = ImageConfig()
+    video: VideoConfig = VideoConfig()
     image_filters: ImageFilterConfig = ImageFilterConfig()
+    pii: PiiConfig = PiiConfig()
+    pairs: PairsConfig = PairsConfig()
     shard: ShardConfig = ShardConfig()
 
 

@@ -24,10 +24,18 @@ MARKER = "m3w.json"
 
 # What a stage may delete: names below these folders (or with these prefixes) that no current record of it names.
 FOLDERS = {
-    "extract": ("documents/", "media-index/", "media-copies/", "drops/extract-"),
+    "extract": ("documents/", "media-index/", "media-copies/", "policies/", "drops/extract-"),
     "select": ("selected/", "media-urls/", "drops/select-"),
     "fetch": ("media/",),
-    "shard": ("assembled/", "drops/shard-", "shards/interleaved/"),
+    "score": ("scores/",),
+    "shard": (
+        "assembled/",
+        "fingerprints/",
+        "drops/shard-",
+        "shards/interleaved/",
+        "shards/image_text/",
+        "shards/video_text/",
+    ),
 }
 
 

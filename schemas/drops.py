@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-DropKind: TypeAlias = Literal["page", "paragraph", "image", "video"]
+DropKind: TypeAlias = Literal["page", "paragraph", "image", "video", "pair"]
 
 
 class DropReason(StrEnum):
@@ -72,8 +72,32 @@ class DropReason(StrEnum):
     DUPLICATE_URL = "duplicate_url"  # a later capture of the same normalised URL is kept; the detail names it
     DUPLICATE_TEXT = "duplicate_text"  # another page has the same text; the detail names it
     BANNED_URL = "banned_url"  # the URL contains a banned word
+    BLOCKED_URL = "blocked_url"  # stands in a block list of URLs
+    BLOCKED_DOMAIN = "blocked_domain"  # its domain stands in a block list
+    BLOCKED_WORD = "blocked_word"  # the text holds a word of a block list
+    OPTED_OUT = "opted_out"  # a list, a robots directive, robots.txt, ai.txt or a TDM reservation says no; the detail says which
+    TAKEN_DOWN = "taken_down"  # it, or what it is a copy of, was taken down
+    CONTAMINATED = "contaminated"  # shares text or a picture with an evaluation set
+    IN_EARLIER_RUN = "in_earlier_run"  # a run that this one is deduplicated against holds it, or a near copy
+    NEAR_DUPLICATE = "near_duplicate"  # a better page has nearly the same text; the detail names it, the value is the similarity
+    SAME_IMAGES = "same_images"  # a later page shows the same set of pictures
+    DOMAIN_BOILERPLATE = "domain_boilerplate"  # a paragraph that stands on many pages of its domain
+    FREQUENT_URL = "frequent_url"  # every candidate URL of the medium stands on too many pages
     # media
     NOT_IN_CRAWL = "not_in_crawl"  # no candidate URL has a record in the input
+    BAD_URL = "bad_url"  # not an http(s) URL that can be asked
+    ADDRESS_REFUSED = "address_refused"  # the host is a private, loopback or otherwise refused address
+    DNS_FAILED = "dns_failed"  # the host's name has no address
+    CONNECTION_FAILED = "connection_failed"  # refused, reset, or closed in the middle
+    TLS_FAILED = "tls_failed"  # the certificate or the handshake is bad
+    TIMEOUT = "timeout"  # no connection, no answer, or no whole body in time
+    DEADLINE = "deadline"  # the stage's time was over before the URL's turn
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    REDIRECTED = "redirected"  # leads to another host, which is asked in the next round
+    ROBOTS_DISALLOWED = "robots_disallowed"  # robots.txt of the host says no
+    ROBOTS_UNREACHABLE = "robots_unreachable"  # robots.txt answers with an error of the server, or not at all (RFC 9309: no)
+    MISSING_FILE = "missing_file"  # a local file of a table that is not there
+    OUTSIDE_FOLDER = "outside_folder"  # a local path of a table that leaves the table's folder
     NOT_AN_IMAGE = "not_an_image"  # the bytes are no picture format
     UNSUPPORTED_FORMAT = "unsupported_format"  # a picture format that the run does not take
     SVG = "svg"
@@ -85,7 +109,25 @@ class DropReason(StrEnum):
     SIDE_TOO_LARGE = "side_too_large"
     ASPECT_RATIO = "aspect_ratio"
     SINGLE_COLOUR = "single_colour"
+    BLURRED = "blurred"
+    TEXT_BANNER = "text_banner"  # a picture of text alone
+    BLOCKED_IMAGE = "blocked_image"  # its hash stands in a block list
+    FREQUENT_IMAGE = "frequent_image"  # the picture, or a perceptual copy, stands in too many documents
+    SCORE = "score"  # a classifier's score is past its threshold; the detail names the classifier
     VIDEO_NOT_TAKEN = "video_not_taken"  # the run takes no videos
+    NOT_A_VIDEO = "not_a_video"  # the bytes are no video that can be opened
+    BROKEN_VIDEO = "broken_video"  # the frames do not decode
+    TOO_SHORT = "too_short"  # a video of less than the wanted seconds
+    TOO_LONG = "too_long"  # a video of more than the wanted seconds
+    # pairs
+    NO_CAPTION = "no_caption"  # no text, or none left
+    CAPTION_TOO_LONG = "caption_too_long"  # more characters than any rule could want
+    FREQUENT_CAPTION = "frequent_caption"  # the same text stands beside too many pictures
+    TOO_MANY_CAPTIONS = "too_many_captions"  # the picture has too many different texts
+    FILE_NAME = "file_name"  # the text is a file's name, a URL or a number
+    DUPLICATE_PAIR = "duplicate_pair"  # the same picture with the same text stands in the output already
+    LOW_SIMILARITY = "low_similarity"  # picture and text do not fit, by a model's score
+    NO_MEDIUM = "no_medium"  # the pair's medium is not to be had, or fell; the detail says why
     # shard
     NO_IMAGE = "no_image"  # a page without a medium, after extraction or after the image filters
     FALLBACK_NOT_NEEDED = (

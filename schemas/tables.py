@@ -4,7 +4,10 @@
     media_index   extract   a row an image or video record of the crawl, a copied `data:` picture, a redirect
     selected      select    a row a document that stays, by its row in the documents part of the same name
     media_urls    select    a row a media URL that the selected documents name, each URL once in the run
-    media         fetch     a row a media URL that was looked for and found: where its bytes are, what was measured
+    media         fetch     a row a media URL that was looked for: where its bytes are, what was measured, or why there are none
+    fingerprints  shard     a row a finished document: what later runs know it and its media by
+    tombstones    takedown  a row a page, medium or domain that was taken down
+    policies      extract   a row a robots.txt, ai.txt or tdmrep.json of the crawl
     drops         all       a row a thing that is not in the output
 
 Keys are 16 bytes (`url_key`, `media_key`: the first half of the SHA-256 of a normalised URL). Every file carries its table's name and version in its
@@ -18,7 +21,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import SchemaError
 
-TABLES_VERSION = 1
+TABLES_VERSION = 2
 ROW_GROUP_ROWS = 1024  # ours: some 20 MB of long pages
 
 _KEY = pa.binary(16)
@@ -51,6 +54,9 @@ DOCUMENTS = _schema(
     ("videos", pa.int32()),
     ("nodes", pa.string()),
     ("media_keys", pa.binary()),  # of all candidates in order, packed: medium u2, rank u2, media_key
+    ("minhash", pa.binary()),  # of the text's shingles (pipeline.dedup.minhash); empty for a text too short to have any
+    ("paragraph_keys", pa.binary()),  # of the text nodes in order, packed: u8, the hash of the text
+    ("columns", pa.string()),  # of a row of a captions table: its other columns as a JSON object
     *_PROVENANCE,
 )
 
@@ -66,7 +72,14 @@ MEDIA_INDEX = _schema(
     *_REFERENCE,
 )
 
-SELECTED = _schema("selected", ("row", pa.int32()), ("key", pa.string()))
+SELECTED = _schema(
+    "selected",
+    ("row", pa.int32()),
+    ("key", pa.string()),
+    ("gone_nodes", pa.binary()),  # places in `nodes` of what goes from the document, packed u2
+    ("gone_candidates", pa.binary()),  # candidates that are not to be used, packed: medium u2, rank u2
+    ("gone_captions", pa.binary()),  # texts that make no pair, packed: medium u2, source u2 (0 alt, 1 caption)
+)
 
 MEDIA_URLS = _schema(
     "media_urls", ("url", pa.string()), ("media_key", _KEY), ("kind", pa.string()), ("page_url", pa.string())
@@ -74,23 +87,68 @@ MEDIA_URLS = _schema(
 
 MEDIA = _schema(
     "media",
-    ("media_key", _KEY),  # the URL stands in media_urls
-    ("kind", pa.string()),
+    ("media_key", _KEY),
+    ("url", pa.string()),  # null for what the crawl holds: it stands in media_urls
+    ("kind", pa.string()),  # image, video or track
+    ("clip", pa.int16()),  # of a video that was cut: 0 for the first clip
     ("status", pa.string()),  # ok, or a drop reason
     ("value", pa.float64()),
     ("threshold", pa.float64()),
-    ("detail", pa.string()),
+    ("detail", pa.string()),  # the class of the error, where there was one
+    ("generation", pa.int32()),  # 0 of the crawl and the first asking, one more with each retry
+    ("rank", pa.int16()),  # the round in which the web was asked: 0 for best candidates; null for the crawl
+    ("http_status", pa.int16()),
+    ("target_key", _KEY),  # of what leads elsewhere
+    ("target_url", pa.string()),
     ("extension", pa.string()),
     ("width", pa.int32()),
     ("height", pa.int32()),
     ("source_width", pa.int32()),
     ("source_height", pa.int32()),
     ("spread", pa.float32()),
+    ("sharpness", pa.float32()),
+    ("text_share", pa.float32()),
+    ("start_s", pa.float64()),
+    ("duration_s", pa.float64()),
+    ("fps", pa.float64()),
+    ("sha256", pa.binary(32)),
+    ("source_sha256", pa.binary(32)),
+    ("source_md5", pa.binary(16)),
+    ("phash", pa.binary(8)),
+    ("dhash", pa.binary(8)),
+    ("pdq", pa.binary(32)),
+    ("offset", pa.int64()),  # of the bytes in the tar of the same part
+    ("bytes", pa.int64()),
+)
+
+FINGERPRINTS = _schema(
+    "fingerprints",
+    ("key", pa.string()),
+    ("url", pa.string()),
+    ("url_key", _KEY),
+    ("text_key", _KEY),
+    ("minhash", pa.binary()),
+    ("media", pa.binary()),  # packed: media_key 16 bytes, sha256 32, source_sha256 32, phash 8
+)
+
+TOMBSTONES = _schema(
+    "tombstones",
+    ("kind", pa.string()),  # page, medium or domain
+    ("url", pa.string()),  # of a domain its name
+    ("key", _KEY),  # of the page's or the medium's URL
+    ("text_key", _KEY),
+    ("minhash", pa.binary()),
     ("sha256", pa.binary(32)),
     ("source_sha256", pa.binary(32)),
     ("phash", pa.binary(8)),
-    ("offset", pa.int64()),  # of the bytes in the tar of the same part
-    ("bytes", pa.int64()),
+)
+
+POLICIES = _schema(
+    "policies",
+    ("origin", pa.string()),  # scheme, host and port
+    ("kind", pa.string()),  # robots, ai or tdmrep
+    ("date", pa.string()),
+    ("text", pa.string()),
 )
 
 DROPS = _schema(
@@ -113,6 +171,9 @@ TABLES = {
     "selected": SELECTED,
     "media_urls": MEDIA_URLS,
     "media": MEDIA,
+    "fingerprints": FINGERPRINTS,
+    "tombstones": TOMBSTONES,
+    "policies": POLICIES,
     "drops": DROPS,
 }
 

@@ -101,7 +101,7 @@ def test_tables_refuse_another_table() -> None:
     writer.add({"row": 1, "key": "a"})
     writer.close()
 
-    assert read_table(file, SELECTED, "x").to_pylist() == [{"row": 1, "key": "a"}]
+    assert read_table(file, SELECTED, "x", ["row", "key"]).to_pylist() == [{"row": 1, "key": "a"}]
     with pytest.raises(SchemaError, match="holds table selected"):
         read_table(file, DROPS, "x")
     with pytest.raises(SchemaError, match="not a Parquet file"):

@@ -27,7 +27,8 @@ from schemas.tables import DOCUMENTS, DROPS, MEDIA_INDEX, TableWriter
 STAGE = "extract"
 MAX_MEDIA = 10_000  # ours: galleries of archives show up to some hundred
 MAX_CANDIDATES = 1_000  # ours: a picture has up to some twenty renditions; what stands behind these is not looked for
-RULES_VERSION = 1  # raised when the same page and configuration give another document
+TRACK_RANK = 1 << 15  # a video's text tracks are looked for like candidates; their ranks start here
+RULES_VERSION = 2  # raised when the same page and configuration give another document
 
 
 class ExtractTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +62,12 @@ def extract_slice(task: ExtractTask, note: Note, skip: frozenset[int]) -> dict[s
 def copies_name(part: str) -> str:
     """The file of the bytes that a part has copied."""
     return f"media-copies/{part}.bin"
+
+
+def ranked_urls(medium: DraftMedium) -> list[tuple[int, str]]:
+    """(rank, URL) of all that is looked for on behalf of a medium: its candidates, then its text tracks."""
+    candidates = [(rank, candidate.url) for rank, candidate in enumerate(medium.candidates[:MAX_CANDIDATES])]
+    return candidates + [(TRACK_RANK + place, url) for place, url in enumerate(medium.tracks[:MAX_CANDIDATES])]
 
 
 def key16(normalised_url: str) -> bytes:
@@ -159,7 +166,7 @@ class _SliceWriter:
         self.pages += 1
         self._counts["pages.in"] += 1
         self._counts["documents"] += 1
-        self._counts["candidates"] += sum(len(medium.candidates) for medium in media)
+        self._counts["candidates"] += sum(len(ranked_urls(medium)) for medium in media)
         self._documents.add(
             {
                 "key": key,
@@ -179,9 +186,12 @@ class _SliceWriter:
                 "videos": sum(medium.kind == "video" for medium in media),
                 "nodes": encode_draft_nodes(nodes).decode(),
                 "media_keys": b"".join(
-                    index.to_bytes(2, "little") + rank.to_bytes(2, "little") + key16(media_key(candidate.url))
+                    index.to_bytes(2, "little") + rank.to_bytes(2, "little") + key16(media_key(url))
                     for index, medium in enumerate(media)
-                    for rank, candidate in enumerate(medium.candidates[:MAX_CANDIDATES])
+                    for rank, url in ranked_urls(medium)
+                ),
+                "paragraph_keys": b"".join(
+                    hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8] for text in texts
                 ),
                 **_provenance(page.provenance),
             }

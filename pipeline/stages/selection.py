@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pipeline.config import SelectConfig
 from pipeline.isolate import Note
 from pipeline.runfolder import RunFolder
-from pipeline.stages.extract import drop_row, fallen, key16
+from pipeline.stages.extract import TRACK_RANK, drop_row, fallen, key16
 from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_bytes, key_numbers, split
 from pipeline.urls import media_key
 from schemas.document import DraftMedium, Provenance, decode_draft_nodes
@@ -276,9 +276,11 @@ def _media_url_rows(table: pa.Table, owned: Records) -> list[dict[str, object]]:
             nodes = decode_draft_nodes(table["nodes"][row].as_py())
             media, decoded_row = [node for node in nodes if isinstance(node, DraftMedium)], row
         medium = media[record["medium"]]
-        url = medium.candidates[record["rank"]].url
+        rank = int(record["rank"])
+        url = medium.tracks[rank - TRACK_RANK] if rank >= TRACK_RANK else medium.candidates[rank].url
+        kind = "track" if rank >= TRACK_RANK else medium.kind
         rows.append(
-            {"url": url, "media_key": key16(media_key(url)), "kind": medium.kind, "page_url": table["url"][row].as_py()}
+            {"url": url, "media_key": key16(media_key(url)), "kind": kind, "page_url": table["url"][row].as_py()}
         )
     return rows
 

@@ -1,0 +1,1 @@
+"""Pairs: one medium and one text about it."""

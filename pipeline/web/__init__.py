@@ -1,0 +1,1 @@
+"""The web, asked politely. The only network of the library."""
