@@ -3,7 +3,8 @@
 
 SHELL := /bin/bash
 BIN := .venv/bin
-EXTRAS := s3,http,dev
+EXTRAS := s3,nsfw,dev
+LOCKED := trainer nsfw s3 gcs test dev bench
 WORKERS ?= 4
 export UV_PYTHON_DOWNLOADS := never
 
@@ -66,7 +67,7 @@ bench: .venv/bench-installed ## speed and quality beside the peers, as tables
 # torch stays out: its CPU and CUDA builds have versions of their own, and the range in pyproject.toml holds.
 lock: ## makes constraints.txt anew from the ranges in pyproject.toml
 	@{ echo "# Exact versions for Python 3.11 to 3.13, made by make lock; torch is left to the machine."; \
-	   $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --excludes <(echo torch) \
+	   $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 $(addprefix --extra=,$(LOCKED)) --excludes <(echo torch) \
 	       --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml; } > constraints.new
 	@mv constraints.new constraints.txt
 

@@ -174,7 +174,7 @@ def surroundings_blamed(where: str) -> Iterator[None]:
         full = "the disk is full" if error.errno == errno.ENOSPC else None
         raise SurroundingsError(f"{where}: {full or error.strerror or str(error) or type(error).__name__}") from error
     except ImportError as error:
-        hint = "install the extra for this kind of URL (m3w[s3], m3w[gcs], m3w[http])"
+        hint = "install the extra for this kind of URL (m3w[s3], m3w[gcs])"
         raise SurroundingsError(f"{where}: {error}; {hint}") from error
     except Exception as error:
         if type(error).__module__.split(".")[0] in _CLIENTS:
