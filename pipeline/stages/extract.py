@@ -6,11 +6,11 @@ into `media-copies/`, so that the fetch stage finds all bytes by (name, offset, 
 """
 
 import hashlib
-from typing import BinaryIO
 
 import msgspec
 
 from pipeline.config import ExtractConfig
+from pipeline.dedup.minhash import signature
 from pipeline.extract.page import draft
 from pipeline.extract.placeholders import decode_data_url
 from pipeline.filters import FilterConfig, Filtered, filter_draft
@@ -18,11 +18,12 @@ from pipeline.isolate import Note
 from pipeline.read.records import MediaRecord, OtherRecord, Page, Redirect, read
 from pipeline.read.slices import Slice
 from pipeline.runfolder import PartWriter, RunFolder
+from pipeline.stages.media_index import MediaIndexWriter, key16
 from pipeline.urls import media_key, page_key
 from schemas.document import Candidate, Draft, DraftMedium, Provenance, Text, encode_draft_nodes
 from schemas.drops import Drop, DropReason
 from schemas.shard import sample_key
-from schemas.tables import DOCUMENTS, DROPS, MEDIA_INDEX, TableWriter
+from schemas.tables import DOCUMENTS, DROPS, TableWriter
 
 STAGE = "extract"
 MAX_MEDIA = 10_000  # ours: galleries of archives show up to some hundred
@@ -59,20 +60,10 @@ def extract_slice(task: ExtractTask, note: Note, skip: frozenset[int]) -> dict[s
         return dict(part.counts)
 
 
-def copies_name(part: str) -> str:
-    """The file of the bytes that a part has copied."""
-    return f"media-copies/{part}.bin"
-
-
 def ranked_urls(medium: DraftMedium) -> list[tuple[int, str]]:
     """(rank, URL) of all that is looked for on behalf of a medium: its candidates, then its text tracks."""
     candidates = [(rank, candidate.url) for rank, candidate in enumerate(medium.candidates[:MAX_CANDIDATES])]
     return candidates + [(TRACK_RANK + place, url) for place, url in enumerate(medium.tracks[:MAX_CANDIDATES])]
-
-
-def key16(normalised_url: str) -> bytes:
-    """The 16-byte key of a normalised URL: the bytes of its sample key."""
-    return bytes.fromhex(sample_key(normalised_url))
 
 
 class _SliceWriter:
@@ -81,16 +72,15 @@ class _SliceWriter:
     def __init__(self, task: ExtractTask, part: PartWriter) -> None:
         self._task, self._part, self._counts = task, part, part.counts
         self._documents = TableWriter(part.file(f"documents/{task.part}.parquet"), DOCUMENTS)
-        self._media_index = TableWriter(part.file(f"media-index/{task.part}.parquet"), MEDIA_INDEX)
+        self._media_index = MediaIndexWriter(part, task.part)
         self._drops = TableWriter(part.file(f"drops/{STAGE}-{task.part}.parquet"), DROPS)
-        self._copies_name = copies_name(task.part)
-        self._copies: BinaryIO | None = None
         self._copied: dict[bytes, str] = {}  # by the digest of the URL: the URLs themselves may be a megabyte each
         self.pages = 0
 
     def close(self) -> None:
-        for table in (self._documents, self._media_index, self._drops):
-            table.close()
+        self._documents.close()
+        self._media_index.close()
+        self._drops.close()
 
     def add(self, record: Page | MediaRecord | Redirect | OtherRecord | Drop) -> None:
         match record:
@@ -190,6 +180,7 @@ class _SliceWriter:
                     for index, medium in enumerate(media)
                     for rank, url in ranked_urls(medium)
                 ),
+                "minhash": signature(text),
                 "paragraph_keys": b"".join(
                     hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8] for text in texts
                 ),
@@ -211,13 +202,14 @@ class _SliceWriter:
             name = f"data:{mime};sha256,{hashlib.sha256(data).hexdigest() if data else url_digest.hex()}"
             self._copied[url_digest] = name
             if data:
-                self._index(name, "image", mime, "", hashlib.sha256(data).hexdigest(), self._copy(data))
+                reference = self._media_index.copy(data)
+                self._media_index.add(name, "image", mime, "", hashlib.sha256(data).hexdigest(), reference)
         return msgspec.structs.replace(candidate, url=self._copied[url_digest])
 
     def _medium(self, record: MediaRecord) -> None:
         self._counts[f"records.{record.kind}"] += 1
         if record.copy is not None:
-            reference = self._copy(record.copy)
+            reference = self._media_index.copy(record.copy)
         else:
             reference = {
                 "ref_name": record.reference.source,
@@ -225,31 +217,11 @@ class _SliceWriter:
                 "ref_length": record.reference.length,
                 "copied": False,
             }
-        self._index(record.url, record.kind, record.mime, record.date, record.digest, reference)
-
-    def _copy(self, data: bytes) -> dict[str, object]:
-        if self._copies is None:
-            self._copies = self._part.file(self._copies_name)
-        offset = self._copies.tell()
-        self._copies.write(data)
-        return {"ref_name": self._copies_name, "ref_offset": offset, "ref_length": len(data), "copied": True}
-
-    def _index(self, url: str, kind: str, mime: str, date: str, digest: str, reference: dict[str, object]) -> None:
-        self._counts["media_index"] += 1
-        row = {
-            "url": url,
-            "media_key": key16(media_key(url)),
-            "kind": kind,
-            "mime": mime,
-            "date": date,
-            "digest": digest,
-        }
-        self._media_index.add(row | reference)
+        self._media_index.add(record.url, record.kind, record.mime, record.date, record.digest, reference)
 
     def _redirect(self, record: Redirect) -> None:
         self._counts["records.redirect"] += 1
-        row = {"url": record.url, "media_key": key16(media_key(record.url)), "kind": "redirect", "date": record.date}
-        self._media_index.add(row | {"target_key": key16(media_key(record.target))})
+        self._media_index.redirect(record.url, record.target, record.date)
 
     def _drop_page(self, drop: Drop, provenance: Provenance | None) -> None:
         self.pages += 1
