@@ -4,8 +4,8 @@ import msgspec
 
 from jobs.job import Job
 from pipeline.runfolder import Commit, digest
-from pipeline.stages.extract import copies_name
 from pipeline.stages.fetch import MAX_REDIRECTS, RULES_VERSION, STAGE, ChunkTask, CrawlFile, LookupTask
+from pipeline.stages.media_index import copies_name
 from pipeline.stages.packed import bucket_count
 from pipeline.transforms import FetchFromCrawl, WriteNames
 

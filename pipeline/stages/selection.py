@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from pipeline.config import SelectConfig
 from pipeline.isolate import Note
 from pipeline.runfolder import RunFolder
-from pipeline.stages.extract import TRACK_RANK, drop_row, fallen, key16
+from pipeline.stages.extract import TRACK_RANK, drop_row, fallen
+from pipeline.stages.media_index import key16
 from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_bytes, key_numbers, split
 from pipeline.urls import media_key
 from schemas.document import DraftMedium, Provenance, decode_draft_nodes
