@@ -19,6 +19,7 @@ from pipeline.images import ImageConfig, Picture, prepare
 from pipeline.isolate import Note
 from pipeline.read.reference import read_reference
 from pipeline.runfolder import PartWriter, RunFolder, digest
+from pipeline.stages.media_part import describe, media_row
 from pipeline.stages.packed import KEY, Records, find_keys, first_of_runs, join, key_bytes, key_numbers, split
 from pipeline.stages.selection import hash_number
 from pipeline.store import Store
@@ -190,11 +191,11 @@ def _write_media(
                     picture = _picture(task, file, run[0])
                 keys = [key_bytes(one["for_hi"], one["for_lo"]) for one in run]
                 first = len(rows)
-                rows.extend(_row(key, KINDS[run[0]["kind"]], picture) for key in keys)
+                rows.extend(media_row(key, KINDS[run[0]["kind"]], picture) for key in keys)
                 if isinstance(picture, Picture):
                     stored.append(slice(first, len(rows)))
                     yield Sample(
-                        keys[0].hex(), {picture.extension: picture.data, "json": _describe(keys[0].hex(), picture)}
+                        keys[0].hex(), {picture.extension: picture.data, "json": describe(keys[0].hex(), picture)}
                     )
 
     entries = write_shard(samples(), part.file(f"media/{name}.tar"))
@@ -213,41 +214,6 @@ def _picture(task: ChunkTask, file: Any, reference: Records) -> Picture | Drop:
         return prepare(file.read(length), task.config)
     data = read_reference(file, offset, length)
     return data if isinstance(data, Drop) else prepare(data, task.config)
-
-
-def _row(key: bytes, kind: str, picture: Picture | Drop) -> dict[str, Any]:
-    if isinstance(picture, Drop):
-        why = {"value": picture.value, "threshold": picture.threshold, "detail": picture.detail}
-        return {"media_key": key, "kind": kind, "status": picture.reason.value, **why}
-    return {
-        "media_key": key,
-        "kind": kind,
-        "status": "ok",
-        "extension": picture.extension,
-        "width": picture.width,
-        "height": picture.height,
-        "source_width": picture.source_width,
-        "source_height": picture.source_height,
-        "spread": picture.colour_spread,
-        "sha256": bytes.fromhex(picture.sha256),
-        "source_sha256": bytes.fromhex(picture.source_sha256),
-        "phash": bytes.fromhex(picture.phash),
-        "bytes": len(picture.data),
-    }
-
-
-def _describe(key: str, picture: Picture) -> bytes:
-    """The JSON member, with img2dataset's names."""
-    fields = {
-        "key": key,
-        "status": "success",
-        "width": picture.width,
-        "height": picture.height,
-        "original_width": picture.source_width,
-        "original_height": picture.source_height,
-        "sha256": picture.source_sha256,
-    }
-    return msgspec.json.encode(fields)
 
 
 def _table(task: LookupTask, folder: str, schema: Any, columns: list[str] | None) -> Any:

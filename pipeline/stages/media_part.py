@@ -1,0 +1,111 @@
+"""The parts of the media table: its rows, and the tar in img2dataset's layout beside them, whether their bytes come from the crawl or the web."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO
+
+import msgspec
+
+from pipeline.images import Picture
+from schemas.drops import Drop
+from schemas.shard import Sample, write_shard
+from schemas.tables import MEDIA, TableWriter
+
+
+def media_row(key: bytes, kind: str, medium: Picture | Drop) -> dict[str, Any]:
+    """The row of one media URL: what was measured on its picture, or why there is none. `offset` is known when the tar is written."""
+    if isinstance(medium, Drop):
+        why = {"value": medium.value, "threshold": medium.threshold, "detail": medium.detail}
+        return {"media_key": key, "kind": kind, "status": medium.reason.value, **why}
+    return {
+        "media_key": key,
+        "kind": kind,
+        "status": "ok",
+        "extension": medium.extension,
+        "width": medium.width,
+        "height": medium.height,
+        "source_width": medium.source_width,
+        "source_height": medium.source_height,
+        "spread": medium.colour_spread,
+        "sha256": bytes.fromhex(medium.sha256),
+        "source_sha256": bytes.fromhex(medium.source_sha256),
+        "phash": bytes.fromhex(medium.phash),
+        "bytes": len(medium.data),
+    }
+
+
+def track_row(key: bytes, text: bytes) -> dict[str, Any]:
+    """The row of a video's text track."""
+    sha256 = hashlib.sha256(text).digest()
+    return {
+        "media_key": key,
+        "kind": "track",
+        "status": "ok",
+        "extension": "vtt",
+        "sha256": sha256,
+        "source_sha256": sha256,
+        "bytes": len(text),
+    }
+
+
+def describe(key: str, picture: Picture, url: str | None = None) -> bytes:
+    """The JSON member, with img2dataset's names; `url` where it is known."""
+    fields: dict[str, Any] = {
+        "key": key,
+        "status": "success",
+        "width": picture.width,
+        "height": picture.height,
+        "original_width": picture.source_width,
+        "original_height": picture.source_height,
+        "sha256": picture.source_sha256,
+    }
+    return msgspec.json.encode(fields if url is None else {"url": url, **fields})
+
+
+class MediaSpool(AbstractContextManager["MediaSpool"]):
+    """Media in the order in which they come, to be written in the order of their keys; their bytes wait on disk."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the spool is
+        self._rows: list[tuple[bytes, int, dict[str, Any], list[tuple[str, int, int]]]] = []
+
+    def __exit__(self, *exception: object) -> None:
+        """Closes the file, and so deletes it."""
+        self._file.close()
+
+    def add(self, row: dict[str, Any], members: dict[str, bytes]) -> None:
+        """A row, and the members of its sample (none for a failure); the first one is the medium. A key (and clip) comes once."""
+        places = []
+        for name, data in members.items():
+            places.append((name, self._file.tell(), len(data)))
+            self._file.write(data)
+        self._rows.append((row["media_key"], row.get("clip") or 0, row, places))
+
+    def write(self, tar: BinaryIO, table: BinaryIO) -> list[dict[str, Any]]:
+        """Writes tar and table; returns the rows, sorted by key."""
+        self._rows.sort(key=lambda one: one[:2])
+        stored = [row for _, _, row, places in self._rows if places]
+        for entry, row in zip(write_shard(self._samples(), tar), stored, strict=True):
+            row["offset"] = entry.members[0].offset
+        writer = TableWriter(table, MEDIA)
+        rows = [row for _, _, row, _ in self._rows]
+        for row in rows:
+            writer.add(row)
+        writer.close()
+        return rows
+
+    def _samples(self) -> Iterator[Sample]:
+        for key, clip, _, places in self._rows:
+            if places:
+                yield Sample(sample_name(key, clip), {name: self._read(at, size) for name, at, size in places})
+
+    def _read(self, offset: int, size: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(size)
+
+
+def sample_name(key: bytes, clip: int = 0) -> str:
+    """A medium's sample key: the clips of a video after the first have their number behind."""
+    return f"{key.hex()}-{clip}" if clip else key.hex()
