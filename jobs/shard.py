@@ -7,8 +7,9 @@ from jobs.selection import select_tasks
 from pipeline.card import data_set_card
 from pipeline.report import CARD, MANIFEST, make_manifest
 from pipeline.runfolder import digest
-from pipeline.stages.assemble import MEDIUM, RULES_VERSION, AssembleTask, CandidateTask, MediaTask
+from pipeline.stages.assemble import RULES_VERSION, AssembleTask
 from pipeline.stages.packed import bucket_count
+from pipeline.stages.picks import MEDIUM, CandidateTask, MediaTask
 from pipeline.stages.selection import CANDIDATE
 from pipeline.stages.shard import STAGE, ShardTask, shard_count, write_one_shard
 from pipeline.transforms import Assemble, Spread

@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.isolate import Workers
 from pipeline.runfolder import RunFolder
-from pipeline.stages import assemble, fetch, selection
+from pipeline.stages import assemble, fetch, picks, selection
 from pipeline.stages.packed import by_part, split
 from schemas.errors import M3wError
 
@@ -207,7 +207,7 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
     `tasks[i].candidates.select.number` is `i`; its `matches` are filled in here.
     """
 
-    def __init__(self, tasks: list[assemble.AssembleTask], media: list[assemble.MediaTask], processes: int) -> None:
+    def __init__(self, tasks: list[assemble.AssembleTask], media: list[picks.MediaTask], processes: int) -> None:
         super().__init__()
         self._tasks, self._media, self._processes = tasks, media, processes
 
@@ -221,14 +221,12 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
         matches = (
             {
                 "candidates": pipeline
-                | "Candidates" >> Spread(candidates, assemble.candidate_keys, self._processes, flat=True),
-                "media": pipeline | "Media" >> Spread(self._media, assemble.media_records, self._processes, flat=True),
+                | "Candidates" >> Spread(candidates, picks.candidate_keys, self._processes, flat=True),
+                "media": pipeline | "Media" >> Spread(self._media, picks.media_records, self._processes, flat=True),
             }  # (bucket, CANDIDATE) and (bucket, MEDIUM)
             | "GroupByUrl" >> beam.CoGroupByKey()
             | "Match"
-            >> beam.FlatMapTuple(
-                lambda _, groups: assemble.match(groups["candidates"], groups["media"])
-            )  # (part, MATCH)
+            >> beam.FlatMapTuple(lambda _, groups: picks.match(groups["candidates"], groups["media"]))  # (part, MATCH)
         )
         return (
             {"matches": matches, "every": every}

@@ -2,21 +2,21 @@
 
 import numpy as np
 
-from pipeline.stages.assemble import MATCH, REASONS, _finish
-from schemas.document import Candidate, Document, DraftMedium, Text, encode_draft_nodes
+from pipeline.stages.assemble import _finish
+from pipeline.stages.extract import TRACK_RANK
+from pipeline.stages.packed import join
+from pipeline.stages.picks import EXTENSIONS, MATCH, MEDIUM, REASONS, match, pick
+from pipeline.stages.selection import CANDIDATE
+from schemas.document import Candidate, Document, DraftMedium, Text, Video, encode_draft_nodes
 from schemas.drops import Drop, DropReason
+from schemas.markup import render
 
 TEXT = Text("some text")
 
 
-def finish(media: list[DraftMedium], digests: list[bytes | None]) -> tuple[Document | None, list[Drop]]:
-    """Finishes a page of a text and these media; a digest a medium whose picture was found, None for one that was not."""
-    matches = np.zeros(sum(digest is not None for digest in digests), dtype=MATCH)
-    found = [number for number, digest in enumerate(digests) if digest is not None]
-    for match, number in zip(matches, found, strict=True):
-        match["medium"], match["ok"], match["width"], match["height"], match["bytes"] = number, True, 9, 9, 9
-        match["sha256"] = np.void(digests[number] or b"")
-    stored = {
+def stored_page(media: list[DraftMedium]) -> dict[str, object]:
+    """The row of a page of a text and these media."""
+    return {
         "nodes": encode_draft_nodes([TEXT, *media]).decode(),
         "key": "0" * 32,
         "url": "http://a.example/",
@@ -30,7 +30,21 @@ def finish(media: list[DraftMedium], digests: list[bytes | None]) -> tuple[Docum
         "language_score": 0.9,
         "licence": "",
     }
-    document, drops, _ = _finish(stored, matches, ["part"])
+
+
+NOTHING_GONE: dict[str, bytes | None] = {"gone_nodes": None, "gone_candidates": None, "gone_captions": None}
+
+
+def finish(
+    media: list[DraftMedium], digests: list[bytes | None], verdict: dict[str, bytes | None] = NOTHING_GONE
+) -> tuple[Document | None, list[Drop]]:
+    """Finishes a page of a text and these media; a digest a medium whose picture was found, None for one that was not."""
+    matches = np.zeros(sum(digest is not None for digest in digests), dtype=MATCH)
+    found = [number for number, digest in enumerate(digests) if digest is not None]
+    for one, number in zip(matches, found, strict=True):
+        one["medium"], one["ok"], one["width"], one["height"], one["bytes"] = number, True, 9, 9, 9
+        one["sha256"] = np.void(digests[number] or b"")
+    document, drops, _ = _finish(stored_page(media), verdict, matches, ["part"])
     return document, drops
 
 
@@ -77,3 +91,75 @@ def test_without_a_picture_all_goes() -> None:
 def test_reasons_fit_their_field() -> None:
     """A reason travels as its place in the list of reasons, in two bytes."""
     assert len(REASONS) < 2**16
+
+
+def test_what_select_ruled_out_is_no_part_of_the_document() -> None:
+    """Gone nodes leave without a second drop, the other media keep their matches; a gone candidate is not taken."""
+    media = [medium("a"), medium("b"), medium("c")]
+    gone_nodes = np.array([0, 1], dtype="<u2").tobytes()  # the text and the first picture
+    gone_candidates = np.array([(2, 0)], dtype=[("medium", "<u2"), ("rank", "<u2")]).tobytes()
+    document, drops = finish(
+        media,
+        [b"1" * 32, b"2" * 32, b"3" * 32],
+        {**NOTHING_GONE, "gone_nodes": gone_nodes, "gone_candidates": gone_candidates},
+    )
+
+    assert document is not None
+    assert document.text == render(document.nodes)
+    assert len(document.nodes) == 1
+    assert [m.url for m in document.media] == ["http://a.example/b"]
+    assert [drop.reason for drop in drops] == [DropReason.NOT_IN_CRAWL]
+
+
+def matched(candidates: list[tuple[int, int, int]], media: list[dict[str, int]]) -> list[tuple[int, int, int, int]]:
+    """(medium, rank, generation, clip) of what `match` gives for candidates (key, medium, rank) and media rows."""
+    wanted, found = np.zeros(len(candidates), dtype=CANDIDATE), np.zeros(len(media), dtype=MEDIUM)
+    for record, (key, number, rank) in zip(wanted, candidates, strict=True):
+        record["hi"], record["medium"], record["rank"] = key, number, rank
+    for record, fields in zip(found, media, strict=True):
+        for name, value in fields.items():
+            record[name] = value
+    blobs = match([wanted.tobytes()], [one.tobytes() for one in found])
+    records = join([blob for _, blob in blobs], MATCH)
+    return [tuple(int(one[name]) for name in ("medium", "rank", "generation", "clip")) for one in records]  # type: ignore[misc]
+
+
+def test_of_many_rows_of_a_url_a_good_one_counts_then_the_latest() -> None:
+    """A retry that failed does not hide what an earlier asking got; of two failures the later one says why."""
+    good = [{"hi": 1, "ok": True, "generation": 0}, {"hi": 1, "generation": 1}]
+    failed = [{"hi": 2, "generation": 0}, {"hi": 2, "generation": 3}, {"hi": 2, "generation": 1}]
+
+    assert matched([(1, 0, 0), (2, 1, 0), (3, 2, 0)], good + failed) == [(0, 0, 0, 0), (1, 0, 3, 0)]
+    assert matched([(1, 0, 0), (2, 1, 0), (3, 2, 0)], (good + failed)[::-1]) == [(0, 0, 0, 0), (1, 0, 3, 0)]
+
+
+def test_a_video_brings_all_its_clips() -> None:
+    """Each candidate of a cut video is matched with every clip of one cutting, and with none of an older one."""
+    old = [{"hi": 1, "ok": True, "generation": 0, "clip": clip} for clip in range(4)]
+    new = [{"hi": 1, "ok": True, "generation": 1, "clip": clip} for clip in range(3)]
+
+    assert matched([(1, 5, 2), (9, 6, 0)], new[::-1] + old) == [(5, 2, 1, 0), (5, 2, 1, 1), (5, 2, 1, 2)]
+
+
+def test_a_videos_tracks_are_no_candidates() -> None:
+    """A text track that was found does not make its video a medium."""
+    matches = np.zeros(1, dtype=MATCH)
+    matches["ok"], matches["rank"] = True, TRACK_RANK
+
+    picks = pick([(0, medium("v"))], matches)
+    assert [type(one) for one in picks] == [Drop]
+
+
+def test_a_clip_stands_in_the_document() -> None:
+    """The first clip of a cut video is a video node with its seconds; the other clips are no media of the document."""
+    matches = np.zeros(2, dtype=MATCH)
+    for clip, one in enumerate(matches):
+        one["ok"], one["clip"], one["duration_s"], one["fps"] = True, clip, 4.5, 25
+        one["width"], one["height"], one["bytes"] = 64, 48, 9
+        one["extension"], one["sha256"] = EXTENSIONS.index("mp4"), np.void(bytes([clip]) * 32)
+    video = DraftMedium(kind="video", candidates=[Candidate(url="http://a.example/v.mp4", source="src")])
+    document, drops, _ = _finish(stored_page([video]), NOTHING_GONE, matches, ["part"])
+
+    assert document is not None
+    assert drops == []
+    assert [(m.member, m.duration_s, m.fps) for m in document.media if isinstance(m, Video)] == [("000.mp4", 4.5, 25)]

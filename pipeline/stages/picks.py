@@ -1,0 +1,220 @@
+"""Media by the documents that want them: which picture or video a medium of a page becomes.
+
+    candidate_keys   a documents part  ->  (bucket, candidate keys of its selected rows)
+    media_records    a media part      ->  (bucket, what is known of each medium)
+    match            a bucket          ->  the candidates that have a medium, by documents part
+    pick             a document's media and matches  ->  for each medium its match, or why it goes
+
+A medium of a document is its best-ranked candidate whose bytes passed the filters; if none did, the best-ranked candidate that was found says why.
+Of several media rows of one URL a good one counts before a failure, then the latest asking. Pictures of the page's metadata stand in only where
+the body has none of its own. A video that was cut is a run of rows, a clip each: all of them are matched, the first one stands in the document.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipeline.images import ImageFilterConfig, judge
+from pipeline.isolate import Note
+from pipeline.runfolder import RunFolder
+from pipeline.stages.extract import TRACK_RANK
+from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_numbers, split
+from pipeline.stages.selection import CANDIDATE, SelectTask, candidate_records
+from schemas.document import DraftMedium
+from schemas.drops import Drop, DropKind, DropReason
+from schemas.tables import MEDIA, SELECTED, read_table
+
+REASONS = tuple(DropReason)
+EXTENSIONS = ("jpg", "png", "webp", "mp4", "webm", "vtt")
+_MEASURES = [
+    ("ok", "?"),
+    ("reason", "<u2"),
+    ("value", "<f8"),
+    ("threshold", "<f8"),
+    ("generation", "<u2"),
+    ("clip", "<u2"),
+    ("media_part", "<u4"),
+    ("offset", "<u8"),
+    ("bytes", "<u8"),
+    ("width", "<u4"),
+    ("height", "<u4"),
+    ("source_width", "<u4"),
+    ("source_height", "<u4"),
+    ("start_s", "<f8"),
+    ("duration_s", "<f8"),
+    ("fps", "<f8"),
+    ("extension", "<u1"),
+    ("phash", "V8"),
+    ("sha256", "V32"),
+    ("source_sha256", "V32"),
+]
+MEDIUM = np.dtype([*KEY, *_MEASURES])
+MATCH = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2"), *_MEASURES])
+_NUMBERS = ("offset", "bytes", "width", "height", "source_width", "source_height", "start_s", "duration_s", "fps")
+_HASHES = ("phash", "sha256", "source_sha256")
+_GONE_CANDIDATE = np.dtype([("medium", "<u2"), ("rank", "<u2")])  # selected.gone_candidates
+
+Bucketed = list[tuple[int, bytes]]
+
+
+class MediaTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A media part; `number` is its place in the sorted list of media parts."""
+
+    run_url: str
+    part: str
+    number: int
+    buckets: int
+    filters: ImageFilterConfig
+
+
+def media_records(task: MediaTask, note: Note, skip: frozenset[int]) -> Bucketed:
+    """What is known of each medium of a part, judged by the image filters, by bucket."""
+    name = f"media/{task.part}.parquet"
+    with RunFolder(task.run_url).store.open(name) as file:
+        table = read_table(file, MEDIA, name)
+    records = np.zeros(table.num_rows, dtype=MEDIUM)
+    records["hi"], records["lo"] = key_numbers(table["media_key"].to_pylist()).T
+    records["media_part"] = task.number
+    for record, row in zip(records, table.to_pylist(), strict=True):
+        _fill(record, row, task.filters)
+    return list(split(records, task.buckets))
+
+
+def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig) -> None:
+    record["generation"], record["clip"] = row["generation"] or 0, row["clip"] or 0
+    if row["status"] != "ok":
+        record["reason"] = REASONS.index(DropReason(row["status"]))
+        record["value"], record["threshold"] = _number(row["value"]), _number(row["threshold"])
+        return
+    for field in _NUMBERS:
+        record[field] = row[field] or 0
+    for field in _HASHES:
+        record[field] = np.void(row[field] or bytes(MEDIUM[field].itemsize))
+    record["extension"] = EXTENSIONS.index(row["extension"] or "vtt")
+    verdict = None
+    if row["kind"] == "image":
+        verdict = judge(row["source_width"], row["source_height"], int(row["spread"]), filters)
+    record["ok"] = verdict is None
+    if verdict is not None:
+        record["reason"], record["value"], record["threshold"] = REASONS.index(verdict[0]), verdict[1], verdict[2]
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+class CandidateTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A documents part (as the select stage numbers them) and its selected part."""
+
+    select: SelectTask
+    selected_part: str
+
+
+def selected_rows(task: CandidateTask) -> list[dict[str, Any]]:
+    """The rows of the selected table of a documents part, by `row`."""
+    name = f"selected/{task.selected_part}.parquet"
+    with RunFolder(task.select.run_url).store.open(name) as file:
+        return sorted(read_table(file, SELECTED, name).to_pylist(), key=lambda row: int(row["row"]))
+
+
+def candidate_keys(task: CandidateTask, note: Note, skip: frozenset[int]) -> Bucketed:
+    """The candidate keys of a part's selected documents, by bucket."""
+    rows: Any = np.array([row["row"] for row in selected_rows(task)], dtype=np.int32)
+    return list(split(candidate_records(task.select, rows), task.select.buckets))
+
+
+def match(candidate_blobs: Iterable[bytes], media_blobs: Iterable[bytes]) -> list[tuple[int, bytes]]:
+    """(documents part, packed matches) of one bucket: for each candidate the best row of its URL, and the clips that were cut with it."""
+    candidates, media = join(candidate_blobs, CANDIDATE), join(media_blobs, MEDIUM)
+    newest_first = -media["generation"].astype(np.int64)
+    order = (media["offset"], media["clip"], media["media_part"], newest_first, ~media["ok"], media["lo"], media["hi"])
+    media = media[np.lexsort(order)]
+    first = first_of_runs(media, ("hi", "lo"))
+    with_first = np.ones(len(media), dtype=bool)
+    for field in ("ok", "generation", "media_part"):
+        with_first &= media[field] == media[field][first]
+    later_clip = (media["clip"] > np.roll(media["clip"], 1)) & media["ok"]
+    taken = media[with_first & (later_clip | (first == np.arange(len(media))))]
+    starts = first_of_runs(taken, ("hi", "lo"))
+    clips = np.bincount(starts, minlength=len(taken))
+    at = find_keys(candidates, taken)
+    candidates, at = candidates[at >= 0], at[at >= 0]
+    matches = np.zeros(int(clips[at].sum()), dtype=MATCH)
+    place = np.arange(len(matches)) - np.repeat(np.cumsum(clips[at]) - clips[at], clips[at])
+    hits = taken[np.repeat(at, clips[at]) + place]
+    for field in ("hi", "lo", "part", "row", "medium", "rank"):
+        matches[field] = np.repeat(candidates[field], clips[at])
+    for field, *_ in _MEASURES:
+        matches[field] = hits[field]
+    return list(by_part(matches))
+
+
+def usable_matches(matches: Records, gone_candidates: bytes | None) -> Records:
+    """A document's matches without the candidates that select has ruled out."""
+    gone = np.frombuffer(gone_candidates or b"", dtype=_GONE_CANDIDATE)
+    if not len(gone):
+        return matches
+    return matches[~np.isin(_pair_number(matches), _pair_number(gone))]
+
+
+def _pair_number(records: Records) -> Any:
+    return records["medium"].astype(np.uint32) << np.uint32(16) | records["rank"]
+
+
+def pick(media: list[tuple[int, DraftMedium]], matches: Records) -> list[Any]:
+    """For each (number in the page, medium) the match to take, or the drop.
+
+    `matches` are sorted by medium, rank and clip.
+    """
+    matches = matches[(matches["rank"] < TRACK_RANK) & (matches["clip"] == 0)]
+    picks = [_best(medium, matches[matches["medium"] == number]) for number, medium in media]
+    _drop_fallbacks([medium for _, medium in media], picks)  # first: a body's picture is no twin of one that goes
+    _drop_twins(picks)
+    return picks
+
+
+def _best(medium: DraftMedium, matches: Records) -> Any:
+    usable = matches[matches["ok"]]
+    if len(usable):
+        return usable[0]
+    if not len(matches):
+        url = medium.candidates[0].url
+        why = f"{len(medium.candidates)} candidates"
+        return Drop(kind=medium.kind, reason=DropReason.NOT_IN_CRAWL, medium_url=url, detail=why)
+    best = matches[0]
+    value, threshold = (None if np.isnan(best[field]) else float(best[field]) for field in ("value", "threshold"))
+    return Drop(
+        kind=medium.kind,
+        reason=REASONS[best["reason"]],
+        medium_url=medium.candidates[best["rank"]].url,
+        value=value,
+        threshold=threshold,
+    )
+
+
+def _drop_twins(picks: list[Any]) -> None:
+    """Of media with the same bytes in one document the first stays."""
+    seen: set[bytes] = set()
+    for place, picked in enumerate(picks):
+        if isinstance(picked, Drop):
+            continue
+        sha256 = picked["sha256"].tobytes()
+        if sha256 in seen:
+            kind: DropKind = "video" if is_video(picked) else "image"
+            picks[place] = Drop(kind=kind, reason=DropReason.REPEATED_IN_PAGE, detail=f"sha256 {sha256.hex()}")
+        seen.add(sha256)
+
+
+def _drop_fallbacks(media: list[DraftMedium], picks: list[Any]) -> None:
+    has_own = any(not isinstance(one, Drop) and not medium.fallback for medium, one in zip(media, picks, strict=True))
+    for place, (medium, picked) in enumerate(zip(media, picks, strict=True)):
+        if medium.fallback and has_own and not isinstance(picked, Drop):
+            url = medium.candidates[0].url
+            picks[place] = Drop(kind=medium.kind, reason=DropReason.FALLBACK_NOT_NEEDED, medium_url=url)
+
+
+def is_video(match: Records) -> bool:
+    """Whether a match holds a clip."""
+    return EXTENSIONS[match["extension"]] in ("mp4", "webm")
