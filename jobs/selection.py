@@ -1,7 +1,9 @@
 """m3w select: which documents stay, and which media URLs they name."""
 
 from jobs.job import Job
+from pipeline.dedup.minhash import BANDS
 from pipeline.runfolder import digest
+from pipeline.stages.near import BAND
 from pipeline.stages.packed import bucket_count
 from pipeline.stages.selection import CANDIDATE, DOCUMENT_KEY, RULES_VERSION, STAGE, SelectTask
 from pipeline.transforms import Select
@@ -21,7 +23,7 @@ def run(job: Job) -> None:
 
 def select_tasks(job: Job, identity: str) -> list[SelectTask]:
     """A task for each documents part, numbered in the order of their names."""
-    key_bytes = job.total("extract", "documents") * DOCUMENT_KEY.itemsize
+    key_bytes = job.total("extract", "documents") * max(DOCUMENT_KEY.itemsize, BANDS * BAND.itemsize)
     candidate_bytes = job.total("extract", "candidates") * CANDIDATE.itemsize
     buckets = bucket_count(max(key_bytes, candidate_bytes))
     parts = job.needs("extract", STAGE).parts

@@ -35,9 +35,14 @@ class ExtractConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class SelectConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which documents stay. `banned_url_words` are matched as whole words of the page's URL, case folded."""
+    """Which documents stay; 0 turns a rule off.
+
+    `banned_url_words` are matched as whole words of the page's URL, case folded. `near_duplicates` is the share of common runs of five words
+    from which on the worse of two texts goes (0..1, by MinHash).
+    """
 
     banned_url_words: list[str] = []
+    near_duplicates: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.75  # FineWeb
 
 
 class ShardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.isolate import Workers
 from pipeline.runfolder import RunFolder
-from pipeline.stages import assemble, fetch, picks, selection
+from pipeline.stages import assemble, fetch, near, picks, selection
 from pipeline.stages.packed import by_part, split
 from schemas.errors import M3wError
 
@@ -86,8 +86,15 @@ class Select(beam.PTransform):  # type: ignore[misc]
             | "GroupByText" >> beam.GroupByKey()
             | "FirstByText" >> beam.ParDo(_FirstByText()).with_outputs("verdicts", main="kept")
         )
+        verdicts = [by_url.verdicts, by_text.verdicts]  # (part, VERDICT)
+        kept = by_text.kept  # (part, RANKED)
+        capped = pipeline | "NoneCapped" >> beam.Create([], reshuffle=False)
+        if tasks[0].config.near_duplicates:
+            stayed = kept | "Near" >> NearDuplicates(tasks, in_child)
+            kept, capped = stayed.kept, stayed.capped
+            verdicts.append(stayed.verdicts)
         owned = (
-            by_text.kept  # (part, KEPT)
+            kept
             | "GroupKept" >> beam.GroupByKey()
             | "MediaKeysTask" >> beam.MapTuple(lambda part, kept: _media_keys_task(part, kept, tasks))
             | "MediaKeys"
@@ -96,14 +103,68 @@ class Select(beam.PTransform):  # type: ignore[misc]
             | "FirstOwners"
             >> beam.FlatMapTuple(lambda _, blobs: by_part(selection.first_owners(blobs)))  # (part, CANDIDATE)
         )
-        verdicts = (by_url.verdicts, by_text.verdicts) | beam.Flatten()  # (part, VERDICT)
         every = pipeline | "EveryPart" >> beam.Create([(task.number, b"") for task in self._tasks], reshuffle=False)
+        groups = {"kept": kept, "verdicts": verdicts | beam.Flatten(), "owned": owned, "capped": capped, "every": every}
         return (
-            {"kept": by_text.kept, "verdicts": verdicts, "owned": owned, "every": every}
+            groups
             | "GroupByPart" >> beam.CoGroupByKey()
             | "WriteTask" >> beam.MapTuple(lambda part, groups: _write_task(part, groups, tasks))
             | "Write" >> beam.ParDo(InChild(selection.write_selected, in_child)).with_output_types(Any)
         )
+
+
+class NearDuplicates(beam.PTransform):  # type: ignore[misc]
+    """Of texts that are nearly the same the best stays. In: (part, RANKED). Out: `kept` (part, RANKED), `verdicts`, `capped` (part, number)."""
+
+    def __init__(self, tasks: list[selection.SelectTask], processes: int) -> None:
+        super().__init__()
+        self._tasks, self._processes = tasks, processes
+
+    def expand(self, kept: Any) -> Any:
+        """Comments give the element type after each step."""
+        tasks, in_child = self._tasks, self._processes
+        led = (
+            kept
+            | "GroupByPart" >> beam.GroupByKey()
+            | "BandTask"
+            >> beam.MapTuple(lambda part, ranked: near.NearTask(select=tasks[part], ranked=b"".join(ranked)))
+            | "Bands" >> beam.ParDo(InChild(near.band_keys, in_child, flat=True)).with_output_types(tuple[int, bytes])
+            | "GroupByBand" >> beam.GroupByKey()  # (bucket, BAND)
+            | "Leaders" >> beam.ParDo(_Leaders()).with_outputs("asks", main="leaders")  # (part, LEADER), (part, ASK)
+        )
+        signed = (
+            led.asks
+            | "GroupAsks" >> beam.GroupByKey()
+            | "SignTask" >> beam.MapTuple(lambda part, asks: near.NearTask(select=tasks[part], asks=b"".join(asks)))
+            | "Sign"
+            >> beam.ParDo(InChild(near.signatures_for, in_child, flat=True)).with_output_types(tuple[int, bytes])
+        )
+        return (
+            {"ranked": kept, "led": led.leaders, "signed": signed}  # (part, SIGNED)
+            | "GroupByLoser" >> beam.CoGroupByKey()
+            | "NearTask" >> beam.MapTuple(lambda part, groups: _near_task(part, groups, tasks))
+            | "DropNear" >> beam.ParDo(InChild(near.drop_near, in_child)).with_output_types(Any)
+            | "Stayed" >> beam.ParDo(_Stayed()).with_outputs("verdicts", "capped", main="kept")
+        )
+
+
+class _Leaders(beam.DoFn):  # type: ignore[misc]
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        leaders, asks = near.leaders(element[1])
+        yield from by_part(leaders, "asker")
+        for part, blob in by_part(asks):
+            yield beam.pvalue.TaggedOutput("asks", (part, blob))
+
+
+class _Stayed(beam.DoFn):  # type: ignore[misc]
+    def process(self, element: near.Stayed) -> Iterator[Any]:
+        yield element.part, element.ranked
+        yield beam.pvalue.TaggedOutput("verdicts", (element.part, element.verdicts))
+        yield beam.pvalue.TaggedOutput("capped", (element.part, element.capped))
+
+
+def _near_task(part: int, groups: dict[str, Iterable[bytes]], tasks: list[selection.SelectTask]) -> near.NearTask:
+    return near.NearTask(select=tasks[part], **{name: b"".join(groups[name]) for name in ("ranked", "led", "signed")})
 
 
 class _LatestByUrl(beam.DoFn):  # type: ignore[misc]
@@ -120,7 +181,7 @@ class _LatestByUrl(beam.DoFn):  # type: ignore[misc]
 class _FirstByText(beam.DoFn):  # type: ignore[misc]
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
         survivors, verdicts = selection.first_by_text(element[1])
-        yield from by_part(selection.kept(survivors))
+        yield from by_part(selection.ranked(survivors))
         for part, blob in by_part(verdicts):
             yield beam.pvalue.TaggedOutput("verdicts", (part, blob))
 
@@ -129,11 +190,9 @@ def _media_keys_task(part: int, kept: Iterable[bytes], tasks: list[selection.Sel
     return selection.MediaKeysTask(select=tasks[part], kept=b"".join(kept))
 
 
-def _write_task(
-    part: int, groups: dict[str, Iterable[bytes]], tasks: list[selection.SelectTask]
-) -> selection.WriteTask:
+def _write_task(part: int, groups: dict[str, Iterable[Any]], tasks: list[selection.SelectTask]) -> selection.WriteTask:
     packed = {name: b"".join(groups[name]) for name in ("kept", "verdicts", "owned")}
-    return selection.WriteTask(select=tasks[part], **packed)
+    return selection.WriteTask(select=tasks[part], capped=sum(groups["capped"]), **packed)
 
 
 class FetchFromCrawl(beam.PTransform):  # type: ignore[misc]

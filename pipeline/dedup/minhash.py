@@ -67,7 +67,8 @@ def similarity(a: bytes, b: bytes) -> float:
 
 def similarities(a: NDArray[np.uint32], b: NDArray[np.uint32]) -> NDArray[np.float64]:
     """Row by row, of two arrays of shape (n, 112)."""
-    return np.count_nonzero(a == b, axis=1) / PERMUTATIONS
+    shares: NDArray[np.float64] = np.count_nonzero(a == b, axis=1) / PERMUTATIONS
+    return shares
 
 
 def signatures(packed: list[bytes | None]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
@@ -78,7 +79,7 @@ def signatures(packed: list[bytes | None]) -> tuple[NDArray[np.int64], NDArray[n
 
 def bands(values: NDArray[np.uint32]) -> NDArray[np.uint64]:
     """The band keys, shape (n, 14), of signatures of shape (n, 112); keys of different bands do not meet."""
-    rows = values.reshape(len(values), BANDS, -1).astype(_U64)
+    rows = values.reshape(len(values), BANDS, PERMUTATIONS // BANDS).astype(_U64)
     keys = np.broadcast_to(np.arange(1, BANDS + 1, dtype=_U64), rows.shape[:2]).copy()
     for column in range(rows.shape[2]):
         keys = mix(keys * _PRIME + rows[:, :, column])

@@ -39,13 +39,13 @@ def split(records: Records, buckets: int) -> Iterator[tuple[int, bytes]]:
             yield int(bucket[run[0]]), records[run].tobytes()
 
 
-def by_part(records: Records) -> Iterator[tuple[int, bytes]]:
-    """(part, packed records) by the `part` field."""
-    order = np.argsort(records["part"], kind="stable")
-    borders = np.flatnonzero(np.diff(records["part"][order])) + 1
+def by_part(records: Records, field: str = "part") -> Iterator[tuple[int, bytes]]:
+    """(part, packed records) by the field that holds a part's number."""
+    order = np.argsort(records[field], kind="stable")
+    borders = np.flatnonzero(np.diff(records[field][order])) + 1
     for run in np.split(order, borders):
         if len(run):
-            yield int(records["part"][run[0]]), records[run].tobytes()
+            yield int(records[field][run[0]]), records[run].tobytes()
 
 
 def join(blobs: Iterable[bytes], dtype: np.dtype[np.void]) -> Records:

@@ -34,7 +34,7 @@ from schemas.drops import Drop, DropReason
 from schemas.tables import DOCUMENTS, DROPS, MEDIA_URLS, SELECTED, TableWriter, read_table
 
 STAGE = "select"
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 DOCUMENT_KEY = np.dtype(
     [
@@ -42,6 +42,7 @@ DOCUMENT_KEY = np.dtype(
         ("text_hi", "<u8"),
         ("text_lo", "<u8"),
         ("date", "<u4"),
+        ("earlier", "<u1"),
         ("media", "<u2"),
         ("tie", "<u8"),
         ("part", "<u4"),
@@ -49,7 +50,7 @@ DOCUMENT_KEY = np.dtype(
     ]
 )
 # A document that goes: the reason's place in VERDICTS, and the key and date of the document that stays in its stead.
-VERDICTS = (DropReason.DUPLICATE_URL, DropReason.DUPLICATE_TEXT)
+VERDICTS = (DropReason.DUPLICATE_URL, DropReason.DUPLICATE_TEXT, DropReason.NEAR_DUPLICATE)
 VERDICT = np.dtype(
     [
         ("part", "<u4"),
@@ -58,9 +59,12 @@ VERDICT = np.dtype(
         ("better_hi", "<u8"),
         ("better_lo", "<u8"),
         ("better_date", "<i8"),
+        ("similarity", "<f4"),
     ]
 )
-KEPT = np.dtype([("part", "<u4"), ("row", "<u4")])
+# What decides which of two documents is better: one of an earlier run, most media, the latest; then hashes of its URL and its place in the crawl.
+RANK = [("earlier", "<u1"), ("media", "<u2"), ("date", "<u4"), ("url", "<u8"), ("tie", "<u8")]
+RANKED = np.dtype([("part", "<u4"), ("row", "<u4"), *RANK])
 CANDIDATE = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2")])
 OWNED = np.dtype([("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2")])
 PACKED_CANDIDATE = np.dtype([("medium", "<u2"), ("rank", "<u2"), ("hi", ">u8"), ("lo", ">u8")])  # documents.media_keys
@@ -92,7 +96,9 @@ def banned_word(url: str, words: list[str]) -> str | None:
 
 def document_keys(task: SelectTask, note: Note, skip: frozenset[int]) -> Bucketed:
     """The keys of a part's documents, by bucket of their URL."""
-    table = _documents(task, ["url", "url_key", "text_key", "words", "date", "images", "videos", "source", "offset"])
+    table = read_documents(
+        task, ["url", "url_key", "text_key", "words", "date", "images", "videos", "source", "offset"]
+    )
     records = np.zeros(table.num_rows, dtype=DOCUMENT_KEY)
     url_keys, text_keys = key_numbers(table["url_key"].to_pylist()), key_numbers(table["text_key"].to_pylist())
     # A page without text is not a copy of another one without text: its URL stands in for it.
@@ -167,11 +173,19 @@ def _first_stays(records: Records, reason: int, better: tuple[str, str] = ("hi",
     return records[stays], verdicts
 
 
-def kept(survivors: Records) -> Records:
-    """Where the survivors stand."""
-    rows = np.zeros(len(survivors), dtype=KEPT)
-    rows["part"], rows["row"] = survivors["part"], survivors["row"]
+def ranked(survivors: Records) -> Records:
+    """Where the survivors of `first_by_text` stand, and how good they are."""
+    rows = np.zeros(len(survivors), dtype=RANKED)
+    for field in ("part", "row", "earlier", "media", "date", "tie"):
+        rows[field] = survivors[field]
+    rows["url"] = survivors["text_hi"]  # the URL's key, after rekey_by_text
     return rows
+
+
+def best_first(records: Records) -> tuple[NDArray[np.int64], ...]:
+    """The order of RANKED records as keys of `np.lexsort`."""
+    descending = tuple(-records[field].astype(np.int64) for field in ("date", "media", "earlier"))
+    return records["tie"], records["url"], *descending
 
 
 class MediaKeysTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,13 +197,13 @@ class MediaKeysTask(msgspec.Struct, frozen=True, kw_only=True):
 
 def media_keys(task: MediaKeysTask, note: Note, skip: frozenset[int]) -> Bucketed:
     """The keys of all candidates that a part's kept documents name, by bucket."""
-    rows = np.sort(join([task.kept], KEPT)["row"])
+    rows = np.sort(join([task.kept], RANKED)["row"])
     return list(split(candidate_records(task.select, rows), task.select.buckets))
 
 
 def candidate_records(task: SelectTask, rows: Records) -> Records:
     """A record for each candidate of the documents in these rows of a part."""
-    packed = _documents(task, ["media_keys"])["media_keys"].take(pa.array(rows)).to_pylist()
+    packed = read_documents(task, ["media_keys"])["media_keys"].take(pa.array(rows)).to_pylist()
     candidates = np.frombuffer(b"".join(packed), dtype=PACKED_CANDIDATE)
     records = np.zeros(len(candidates), dtype=CANDIDATE)
     for field in ("hi", "lo", "medium", "rank"):
@@ -219,13 +233,14 @@ class WriteTask(msgspec.Struct, frozen=True, kw_only=True):
     kept: bytes
     verdicts: bytes
     owned: bytes
+    capped: int = 0
 
 
 def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[str, int]:
     """Writes the verdict part of one documents part; returns its counts."""
     select = task.select
-    table = _documents(select, None)
-    kept_rows = np.sort(join([task.kept], KEPT)["row"])
+    table = read_documents(select, None)
+    kept_rows = np.sort(join([task.kept], RANKED)["row"])
     verdicts = {int(verdict["row"]): verdict for verdict in join([task.verdicts], VERDICT)}
     name = select.output
     with RunFolder(select.run_url).part(STAGE, name) as part:
@@ -247,6 +262,7 @@ def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[st
         for url in _media_url_rows(table, join([task.owned], OWNED)):
             urls.add(url)
         part.counts["media_urls"] = urls.count
+        part.counts["near_duplicates.capped"] = task.capped
         for writer in (selected, drops, urls):
             writer.close()
         return dict(part.counts)
@@ -262,7 +278,15 @@ def _document_drops(document: dict[str, object], verdict: Records | None, config
     else:
         better = key_bytes(verdict["better_hi"], verdict["better_lo"]).hex()
         date = datetime.fromtimestamp(int(verdict["better_date"]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        page = Drop(kind="page", reason=VERDICTS[verdict["reason"]], url=url, detail=f"kept: {better} of {date}")
+        reason = VERDICTS[verdict["reason"]]
+        page = Drop(kind="page", reason=reason, url=url, detail=f"kept: {better} of {date}")
+        if reason is DropReason.NEAR_DUPLICATE:
+            page = msgspec.structs.replace(
+                page,
+                value=round(float(verdict["similarity"]), 4),
+                threshold=config.near_duplicates,
+                detail=f"better: {better} of {date}",
+            )
     return [page, *fallen(nodes, page)]
 
 
@@ -286,7 +310,8 @@ def _media_url_rows(table: pa.Table, owned: Records) -> list[dict[str, object]]:
     return rows
 
 
-def _documents(task: SelectTask, columns: list[str] | None) -> pa.Table:
+def read_documents(task: SelectTask, columns: list[str] | None) -> pa.Table:
+    """(Some columns of) a documents part."""
     name = f"documents/{task.part}.parquet"
     with RunFolder(task.run_url).store.open(name) as file:
         return read_table(file, DOCUMENTS, name, columns)
