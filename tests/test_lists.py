@@ -1,0 +1,272 @@
+"""Block lists, opt-outs and evaluation sets: what they find, what they leave, and how bad lists are refused."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.lists.config import ListsConfig
+from pipeline.lists.lists import (
+    PictureLists,
+    TextLists,
+    compile_pictures,
+    compile_texts,
+    picture_lists,
+    stored,
+    text_lists,
+)
+from pipeline.lists.pictures import NearHashes
+from pipeline.store import Store
+from schemas.drops import Drop, DropReason
+from schemas.errors import InputError
+from tests.passages import distinct_words
+
+WORDS = distinct_words(60)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def a_list(folder: Path, text: str | bytes, name: str = "list.txt") -> list[str]:
+    """The URL of a file with this content, as a configuration has it."""
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return [str(path)]
+
+
+def of_texts(folder: Path, **lists: list[str]) -> TextLists:
+    """The lists as a worker has them, by way of the run's folder."""
+    run = folder / "run"
+    return text_lists(str(run), stored(Store(str(run)), compile_texts(ListsConfig(**lists))))
+
+
+def of_pictures(folder: Path, config: ListsConfig) -> PictureLists:
+    """The same for pictures."""
+    run = folder / "run"
+    return picture_lists(str(run), stored(Store(str(run)), compile_pictures(config)))
+
+
+def reason(drop: Drop | None) -> DropReason | None:
+    return drop.reason if drop else None
+
+
+def test_nothing_is_refused_without_lists(folder: Path) -> None:
+    """A run without lists pays for none."""
+    assert of_texts(folder).page("https://a.org/", "some text") is None
+    assert of_pictures(folder, ListsConfig()).refused(bytes(32), bytes(16), bytes(8), bytes(32)) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://www.bad.org/a/?utm_source=x#top", DropReason.BLOCKED_URL),
+        ("https://bad.org/other", None),
+        ("https://bad.org/a?b=2&a=1", None),
+        ("https://bad.org/pic%28large%29.jpg", DropReason.BLOCKED_URL),
+    ],
+)
+def test_urls_are_blocked_in_all_spellings(folder: Path, url: str, expected: DropReason | None) -> None:
+    """A listed URL is met as it is met everywhere in the pipeline: normalised, with or without its scheme."""
+    urls = a_list(folder, "# ours\n\nhttps://bad.org/a\n  bad.org/pic(large).jpg  \r\n")
+
+    assert expected == reason(of_texts(folder, block_urls=urls).refused_place(url))
+
+
+@pytest.mark.parametrize(
+    ("url", "detail"),
+    [
+        ("https://bad.org/x", "bad.org"),
+        ("https://www.deep.bad.org:8080/x", "bad.org"),
+        ("https://notbad.org/", None),
+        ("https://bad.org.uk/", None),
+        ("https://org/", None),
+        ("https://köln.example/", "xn--kln-sna.example"),
+        ("http://10.1.2.3/x", "10.1.2.3"),
+        ("http://2.3/x", None),
+    ],
+)
+def test_a_domain_stands_for_its_subdomains(folder: Path, url: str, detail: str | None) -> None:
+    """Domains are compared label by label, never as the end of a string."""
+    drop = of_texts(folder, block_domains=a_list(folder, "*.bad.org\nKöln.example\n10.1.2.3\n")).refused_place(url)
+
+    assert detail == (drop and drop.detail)
+    assert drop is None or drop == Drop(kind="page", reason=DropReason.BLOCKED_DOMAIN, url=url, detail=detail)
+
+
+def test_opt_outs_are_urls_and_domains(folder: Path) -> None:
+    """One list names both; a medium's drop names the medium."""
+    lists = of_texts(folder, opt_out=a_list(folder, "artist.net\nhttps://host.org/me/\n"))
+
+    assert reason(lists.refused_place("https://cdn.artist.net/1.jpg")) == DropReason.OPTED_OUT
+    assert reason(lists.refused_place("https://host.org/me")) == DropReason.OPTED_OUT
+    assert lists.refused_place("https://host.org/you") is None
+    assert lists.refused_place("https://host.org/me", kind="image") == Drop(
+        kind="image", reason=DropReason.OPTED_OUT, medium_url="https://host.org/me", detail="opt-out list"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("A BAD-WORD here.", "bad word"),
+        ("«Straße», said he", "strasse"),
+        ("This is bad. Word!", "bad word"),
+        ("badword", None),
+        ("an embad wording", None),
+        ("他说坏词语了", "坏词语"),
+        ("坏的词语", None),
+        ("यह हिन्दी है", "हिन्दी"),
+        ("हिन्दीवाला", None),
+    ],
+)
+def test_words_and_phrases_are_blocked_whole(folder: Path, text: str, detail: str | None) -> None:
+    """Case, punctuation and script do not matter, borders of words do."""
+    drop = of_texts(folder, block_words=a_list(folder, "Bad word\nSTRASSE\n坏词语\nहिन्दी\n")).refused_text(text)
+
+    assert detail == (drop and drop.detail.replace(" ", "" if "坏" in text else " "))
+    assert drop is None or drop.reason == DropReason.BLOCKED_WORD
+
+
+def test_thirteen_words_of_an_evaluation_text_contaminate(folder: Path) -> None:
+    """A run of 13 words is found wherever it stands, one of 12 is not; short evaluation texts are found whole, from 8 words on."""
+    texts = [" ".join(WORDS[:30]), " ".join(WORDS[30:39]), " ".join(WORDS[40:47])]
+    lists = of_texts(folder, evaluation_texts=a_list(folder, "\n".join(texts)))
+
+    found = lists.refused_text("Before: " + ", ".join(WORDS[5:19]).upper() + " after.")
+    assert found == Drop(kind="page", reason=DropReason.CONTAMINATED, value=2, detail=" ".join(WORDS[5:18]))
+    assert lists.refused_text(" ".join([*WORDS[5:17], "x", *WORDS[17:29]])) is None
+    assert reason(lists.refused_text(" ".join(["x", *WORDS[30:39], "y"]))) == DropReason.CONTAMINATED
+    assert lists.refused_text(" ".join(WORDS[30:38])) is None
+    assert lists.refused_text(texts[2]) is None
+
+
+@pytest.mark.parametrize("name", ["e.txt", "e.jsonl", "e.jsonl.gz", "e.csv", "e.tsv", "e.parquet"])
+def test_evaluation_texts_come_in_many_forms(folder: Path, name: str) -> None:
+    """Every string of a table or of nested JSON is looked for."""
+    text = " ".join(WORDS[:13])
+    path = folder / name
+    if name.endswith("parquet"):
+        pq.write_table(pa.table({"id": [1], "choices": [["no", text]]}), path)
+    else:
+        form = {"txt": f"other\n{text}\n", "csv": f'1,"{text}"\n', "tsv": f"1\t{text}\n"}
+        line = form.get(name.partition(".")[2], json.dumps({"id": 1, "choices": [{"label": text}]}) + "\n").encode()
+        path.write_bytes(gzip.compress(line) if name.endswith("gz") else line)
+
+    lists = of_texts(folder, evaluation_texts=[str(path)])
+
+    assert reason(lists.refused_text(f"a {text} b")) == DropReason.CONTAMINATED
+
+
+BAD_LISTS = [
+    ("block_urls", b"https://a.org/\nftp://a.org/\n", "line 2: 'ftp://a.org/' is no http"),
+    ("block_urls", b"not a url", "line 1: 'not a url' is no http"),
+    ("block_domains", b"a.org\nhttp://b.org/\n", "line 2"),
+    ("block_domains", b"word\n", "line 1: 'word' is no domain"),
+    ("opt_out", b"a.org\n??\n", "line 2"),
+    ("block_words", b"...\n", "line 1: '...' has 0 words"),
+    ("block_words", b"a.org\nna\xefve\n", "not UTF-8"),
+    ("block_words", "word".encode("utf-16"), "not UTF-8"),
+    ("block_words", b"PK\x00\x01", "line 1: binary"),
+    ("block_words", b"# nothing\n\n", "the list is empty"),
+    ("block_words", b"", "the list is empty"),
+    ("evaluation_texts", b"too short\n", "no text of 8 words"),
+    ("block_hashes", b"12345\n", "line 1: '12345' is no hash"),
+    ("block_hashes", b"zz" * 32, "is no hash"),
+    ("block_hashes", b"pdq:0011", "is no hash"),
+    ("evaluation_images", b"a.jpg", "is no hash"),
+]
+
+
+@pytest.mark.parametrize(("field", "content", "message"), BAD_LISTS)
+def test_a_bad_list_is_refused(folder: Path, field: str, content: bytes, message: str) -> None:
+    """The error names the file, and the line where there is one; nothing is half read."""
+    config = ListsConfig(**{field: a_list(folder, content)})  # type: ignore[arg-type]
+
+    with pytest.raises(InputError, match=r"list\.txt") as caught:
+        (compile_pictures if field in ("block_hashes", "evaluation_images") else compile_texts)(config)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("e.jsonl", b'{"a": 1}\n{"a"\n', "line 2: not JSON"),
+        ("e.parquet", b"PAR1", "not a Parquet file"),
+        ("e.docx", b"x", "not a file of texts"),
+        ("e.txt.gz", gzip.compress(b"x" * 1000)[:-12], "broken gzip"),
+        ("e.txt.gz", b"no gzip", "gzip"),
+    ],
+)
+def test_a_bad_evaluation_set_is_refused(folder: Path, name: str, content: bytes, message: str) -> None:
+    """So are texts in no known form."""
+    with pytest.raises(InputError, match=message):
+        compile_texts(ListsConfig(evaluation_texts=a_list(folder, content, name)))
+
+
+def test_a_missing_list_is_refused(folder: Path) -> None:
+    """A list that is not there is an error, not an empty list."""
+    with pytest.raises(InputError, match="no such file"):
+        compile_texts(ListsConfig(block_urls=[str(folder / "absent.txt")]))
+
+
+def test_the_same_entries_make_the_same_blob(folder: Path) -> None:
+    """Order, repetition, comments and compression do not reach the blob, which is what a stage depends on."""
+    one = ListsConfig(block_domains=a_list(folder, "a.org\nb.org\n"), block_words=a_list(folder, "x\ny z\n", "w"))
+    domains = a_list(folder, gzip.compress(b"# c\nb.org\na.org\nb.org"), "list.gz")
+    other = ListsConfig(block_domains=domains, block_words=a_list(folder, "y z\nx\nx", "v"))
+
+    assert compile_texts(one) == compile_texts(other)
+    assert compile_texts(one) != compile_texts(ListsConfig(block_domains=domains))
+
+
+def test_pictures_are_found_by_every_hash(folder: Path) -> None:
+    """SHA-256, MD5, pHash and PDQ each find their picture; block lists come before evaluation sets."""
+    sha256, md5, phash, pdq = b"s" * 32, b"m" * 16, b"p" * 8, b"q" * 32
+    blocked = a_list(folder, f"{sha256.hex()}\n{md5.hex().upper()}\npdq:{pdq.hex()}\n", "blocked")
+    lists = of_pictures(folder, ListsConfig(block_hashes=blocked, evaluation_images=a_list(folder, f"{phash.hex()}\n")))
+
+    assert lists.refused(sha256, None, None, None) == Drop(
+        kind="image", reason=DropReason.BLOCKED_IMAGE, value=0, detail="sha256"
+    )
+    assert reason(lists.refused(bytes(32), md5, None, None)) == DropReason.BLOCKED_IMAGE
+    assert reason(lists.refused(bytes(32), bytes(16), phash, bytes(32))) == DropReason.CONTAMINATED
+    assert reason(lists.refused(bytes(32), bytes(16), phash, pdq)) == DropReason.BLOCKED_IMAGE
+    assert lists.refused(pdq, bytes(16), bytes(8), sha256) is None
+
+
+@pytest.mark.parametrize(("kind", "width", "most"), [("phash", 8, 4), ("pdq", 32, 31)])
+def test_near_pictures_are_found_to_the_bit(folder: Path, kind: str, width: int, most: int) -> None:
+    """At the greatest distance a picture is found, whichever bits differ; one bit farther it is not."""
+    rng = np.random.default_rng(0)
+    known = rng.integers(0, 256, (50, width), dtype=np.uint8)
+    text = "\n".join(f"{kind}:{row.tobytes().hex()}" for row in known)
+    lists = of_pictures(folder, ListsConfig(block_hashes=a_list(folder, text)))
+
+    for row in known:
+        for bits, found in ((most, True), (most + 1, False)):
+            changed = np.unpackbits(row)
+            changed[rng.choice(width * 8, bits, replace=False)] ^= 1
+            hashes = {"phash": None, "pdq": None} | {kind: np.packbits(changed).tobytes()}
+            drop = lists.refused(None, None, **hashes)
+            assert (drop is not None) == found
+            assert drop is None or drop.value == bits
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 11), st.randoms(use_true_random=False), st.integers(1, 40))
+def test_the_index_misses_nothing(max_distance: int, random: object, entries: int) -> None:
+    """What the index answers is what comparing with every entry answers."""
+    rng = np.random.default_rng(random.getrandbits(32))  # type: ignore[attr-defined]
+    known = rng.integers(0, 256, (entries, 8), dtype=np.uint8)
+    asked = known[0] ^ np.packbits(rng.random(64) < 0.12)
+    best = int(np.bitwise_count(known ^ asked).sum(axis=1).min())
+
+    assert (best if best <= max_distance else None) == NearHashes(known, max_distance).distance(asked.tobytes())
