@@ -83,7 +83,17 @@ def _parser() -> argparse.ArgumentParser:
     select = _add(commands, "select", _select, "which documents stay, and which media they name")
     fetch = _add(commands, "fetch", _fetch, "the media's bytes, from the crawl itself")
     shard = _add(commands, "shard", _shard, "documents and media to webdataset tars")
-    for command in (crawl, extract, select, fetch, shard):
+    pairs = _add(commands, "pairs", _pairs, "captions tables to pairs of medium and text")
+    pairs.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="TABLE",
+        help="Parquet, CSV, TSV or JSONL (or .gz of these), file, glob or URL; @FILE lists them",
+    )
+    pairs.add_argument("--media", default="", metavar="COLUMN", help="URLs or paths; default: url, image, file, path")
+    pairs.add_argument("--caption", default="", metavar="COLUMN", help="texts; default: caption, text, alt")
+    pairs.add_argument("--kind", choices=("image", "video"), default="image", help="what the media are (image)")
+    for command in (crawl, extract, select, fetch, shard, pairs):
         _add_job_options(command)
     inspect = _add(commands, "inspect", _inspect, "a document, from a shard, a run, a WARC or an HTML file")
     inspect.add_argument("path", metavar="PATH", help="a tar, a run's folder, a WARC, an HTML file")
@@ -174,6 +184,24 @@ def _shard(options: argparse.Namespace) -> None:
     _print_summary(options.out)
 
 
+def _pairs(options: argparse.Namespace) -> None:
+    """Looks into the tables first, so that a wrong one harms nothing."""
+    from jobs import pairs
+    from jobs.inputs import Digests
+    from pipeline.read.tables import find_tables
+    from pipeline.runfolder import RunFolder
+
+    digests = Digests(RunFolder(_absolute(options.out)))
+    tables = find_tables(options.inputs, media=options.media, caption=options.caption, digests=digests.known)
+
+    def remember_and_run(job: "Job") -> None:
+        digests.remember()
+        pairs.run(job, tables, options.kind)
+
+    _run_job(options, remember_and_run, new=True)
+    _print_summary(options.out)
+
+
 def _inspect(options: argparse.Namespace) -> None:
     from jobs import show
 
@@ -200,14 +228,16 @@ def _schema(options: argparse.Namespace) -> None:
 
 def _read_and_run(options: argparse.Namespace, run: "Callable[[Job, list[Input], int | None], None]") -> None:
     """Finds the inputs first, so that a wrong one harms nothing."""
-    from jobs.inputs import Found
+    from jobs.inputs import Digests
+    from pipeline.read.inputs import find_inputs
     from pipeline.runfolder import RunFolder
 
-    found = Found(options.inputs, options.root, RunFolder(_absolute(options.out)))
+    digests = Digests(RunFolder(_absolute(options.out)))
+    inputs = find_inputs(options.inputs, root=options.root, digests=digests.known)
 
     def remember_and_run(job: "Job") -> None:
-        found.remember()
-        run(job, found.inputs, options.limit)
+        digests.remember()
+        run(job, inputs, options.limit)
 
     _run_job(options, remember_and_run, new=True)
 

@@ -1,29 +1,24 @@
 """What a command is to read, found before its output folder is touched."""
 
-from collections.abc import Sequence
-
 import msgspec
 
-from pipeline.read.inputs import Input, find_inputs
 from pipeline.runfolder import RunFolder
 
 DIGESTS = "digests.json"  # of local files, so that a second run need not read them all
 
 
-class Found:
-    """The inputs of a command, with the digests of local files that are known now."""
+class Digests:
+    """The digests of local files by (path, size, mtime in ns): those that a run knows, and those that are added to `known`."""
 
-    def __init__(self, arguments: Sequence[str], root: str, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._known = _read(folder)
-        digests = dict(self._known)
-        self.inputs: list[Input] = find_inputs(arguments, root=root, digests=digests)
-        self._digests = digests
+        self._before = _read(folder)
+        self.known = dict(self._before)
 
     def remember(self) -> None:
         """Writes the digests into the run's folder, if there are new ones."""
-        if self._digests != self._known:
-            rows = [[*key, sha256] for key, sha256 in sorted(self._digests.items())]
+        if self.known != self._before:
+            rows = [[*key, sha256] for key, sha256 in sorted(self.known.items())]
             self._folder.store.write(DIGESTS, msgspec.json.encode(rows))
 
 

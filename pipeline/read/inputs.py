@@ -7,7 +7,7 @@ says it, only the size and the etag are asked for.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -34,6 +34,7 @@ _MARKS = (
 )
 
 Digests: TypeAlias = MutableMapping[tuple[str, int, int], str]
+KindOf: TypeAlias = Callable[[Located, bool], InputKind]  # of a file that has ranges or not
 
 
 class HtmlFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,10 +60,18 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     files: list[HtmlFile] = []
 
 
-def find_inputs(arguments: Sequence[str], *, root: str = "", digests: Digests | None = None) -> list[Input]:
+def _crawl_kind(file: Located, ranges: bool) -> InputKind:
+    """What the bytes say; of remote files whose name says it, that."""
+    promised = None if is_local(file.url) else kind_by_name(file.url)
+    return promised or kind_of(file, ranges=ranges)
+
+
+def find_inputs(
+    arguments: Sequence[str], *, root: str = "", digests: Digests | None = None, kind: KindOf = _crawl_kind
+) -> list[Input]:
     """The inputs that `arguments` stand for, sorted by name.
 
-    `root` is where the relative entries of lists are. `digests` holds sha256 by (path, size, mtime in ns); what is there is not computed again, what is
+    `root` is where the relative entries of lists are; `kind` says what a file is. `digests` holds sha256 by (path, size, mtime in ns); what is there is not computed again, what is
     computed is put there.
 
     Raises:
@@ -73,9 +82,11 @@ def find_inputs(arguments: Sequence[str], *, root: str = "", digests: Digests | 
     names = _unique_names(located)
     known = {} if digests is None else digests
     with ThreadPoolExecutor(_REMOTE_THREADS) as pool:
-        remote = {file.url: pool.submit(_remote, file, names[file.url]) for file in located if not is_local(file.url)}
+        remote = {
+            file.url: pool.submit(_remote, file, names[file.url], kind) for file in located if not is_local(file.url)
+        }
         inputs = [
-            remote[file.url].result() if file.url in remote else _local(file, names[file.url], known)
+            remote[file.url].result() if file.url in remote else _local(file, names[file.url], known, kind)
             for file in located
         ]
     found = [input for input in inputs if input is not None]
@@ -96,7 +107,7 @@ def _unique_names(located: Iterable[Located]) -> dict[str, str]:
     return {url: file.name.lstrip("/") for url, file in files.items()}
 
 
-def _local(file: Located, name: str, digests: Digests) -> Input | None:
+def _local(file: Located, name: str, digests: Digests, kind: KindOf) -> Input | None:
     """None for an empty file that was not named itself."""
     fs, path = filesystem(file.url)
     with blamed(file.url):
@@ -108,10 +119,10 @@ def _local(file: Located, name: str, digests: Digests) -> Input | None:
     key = (path, size, int(info["mtime"] * 1e9))
     if key not in digests:
         digests[key] = _sha256(file.url, ranges=True)
-    return Input(name=name, url=path, kind=kind_of(file), size=size, identity=digests[key])
+    return Input(name=name, url=path, kind=kind(file, True), size=size, identity=digests[key])
 
 
-def _remote(file: Located, name: str) -> Input | None:
+def _remote(file: Located, name: str, kind: KindOf) -> Input | None:
     fs, path = filesystem(file.url)
     with blamed(file.url):
         info = fs.info(path)
@@ -123,8 +134,8 @@ def _remote(file: Located, name: str) -> Input | None:
     mark = next((f"{key}:{info[key]}" for key in _MARKS if info.get(key)), "")
     if not mark:
         mark = _sha256(file.url, ranges=ranges)
-    kind = kind_by_name(file.url) or kind_of(file, ranges=ranges)
-    return Input(name=name, url=file.url, kind=kind, size=size, identity=f"{mark},{size}", ranges=ranges)
+    identity = f"{mark},{size}"
+    return Input(name=name, url=file.url, kind=kind(file, ranges), size=size, identity=identity, ranges=ranges)
 
 
 def _sha256(url: str, *, ranges: bool) -> str:

@@ -16,7 +16,9 @@ from pipeline.read.source import Damage, Source
 from pipeline.read.wacz import WARC_ENTRY
 from schemas.errors import InputError
 
-InputKind: TypeAlias = Literal["warc", "wacz", "html", "parquet"]
+InputKind: TypeAlias = Literal[
+    "warc", "wacz", "html", "parquet", "csv", "tsv", "jsonl"
+]  # the last three: captions tables only
 
 _NAMES: tuple[tuple[re.Pattern[str], InputKind], ...] = (
     (re.compile(r"\.warc(?:\.gz|\.zst)?$", re.IGNORECASE), "warc"),

@@ -46,9 +46,10 @@ def slices(input: Input, *, slice_bytes: int = SLICE_BYTES) -> list[Slice]:
             return list(_wacz_slices(input, slice_bytes))
         case "parquet":
             return [
-                Slice(input=input, start=start, end=end) for start, end in _groups(row_groups(input.url), slice_bytes)
+                Slice(input=input, start=start, end=end)
+                for start, end in neighbours(row_groups(input.url), slice_bytes)
             ]
-        case "html":
+        case "html" | "csv" | "tsv" | "jsonl":
             return [Slice(input=input)]
 
 
@@ -69,7 +70,7 @@ def _cuts(size: int, slice_bytes: int) -> list[tuple[int, int | None]]:
     return list(zip(starts, [*starts[1:], None], strict=True))
 
 
-def _groups(sizes: list[int], slice_bytes: int) -> list[tuple[int, int | None]]:
+def neighbours(sizes: list[int], slice_bytes: int) -> list[tuple[int, int | None]]:
     """Neighbouring row groups together, up to `slice_bytes`."""
     starts, filled = [0], 0
     for index, size in enumerate(sizes):
