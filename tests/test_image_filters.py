@@ -34,6 +34,22 @@ def test_each_rule(width: int, height: int, spread: int, expected: tuple[DropRea
     assert expected == judge(width, height, spread, ImageFilterConfig())
 
 
+@pytest.mark.parametrize(
+    ("sharpness", "text_share", "expected"),
+    [
+        (0.2, 0.8, None),
+        (None, None, None),
+        (0.19, 1.0, (DropReason.BLURRED, 0.19, 0.2)),
+        (0.9, 0.81, (DropReason.TEXT_BANNER, 0.81, 0.8)),
+    ],
+)
+def test_blur_and_text(
+    sharpness: float | None, text_share: float | None, expected: tuple[DropReason, float, float] | None
+) -> None:
+    """Blurred pictures and text banners go; what was not measured stays."""
+    assert expected == judge(640, 480, 99, ImageFilterConfig(), sharpness=sharpness, text_share=text_share)
+
+
 @given(SIDES, SIDES, SPREADS)
 def test_orientation_does_not_matter(width: int, height: int, spread: int) -> None:
     """A picture on its side is judged like the upright one."""

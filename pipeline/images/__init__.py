@@ -5,6 +5,7 @@
 Pure functions of bytes and values; Pillow and numpy are the only tools. Nothing raises for what is in the bytes.
 """
 
+from pipeline.images.columns import media_columns
 from pipeline.images.filters import ImageFilterConfig, judge
 from pipeline.images.formats import Format, PictureFormat, sniff
 from pipeline.images.header import Header, read_header
@@ -19,6 +20,7 @@ __all__ = [
     "Picture",
     "PictureFormat",
     "judge",
+    "media_columns",
     "prepare",
     "read_header",
     "sniff",

@@ -23,14 +23,25 @@ class ImageFilterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     max_aspect: Annotated[float, msgspec.Meta(ge=1)] = 3.0  # Flamingo A.3.1
     # Widest range of a colour channel, 0 to 255, of a copy of 32 x 32 px; below it the picture has a single colour. 0 keeps all.
     min_colour_spread: Annotated[int, msgspec.Meta(ge=0, le=255)] = 8  # ours; that such pictures go is Flamingo A.3.1
+    # Least sharpness, 0 to 1. Of 686 real pictures and drawings none is below 0.3; of their copies blurred by 1/50 of the longer side 91% are below
+    # 0.2, of those enlarged from 16 px (the blurred previews of lazy loading) 97%. 0 keeps all.
+    min_sharpness: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2  # ours
+    # Most ink in lines of text, 0 to 1. Of the same 686 the highest is 0.64, the next 0.31; of 120 made banners 106 are above 0.8. 1 keeps all.
+    max_text_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.8  # ours
 
 
 def judge(
-    width: int, height: int, colour_spread: int, config: ImageFilterConfig
+    width: int,
+    height: int,
+    colour_spread: int,
+    config: ImageFilterConfig,
+    *,
+    sharpness: float | None = None,
+    text_share: float | None = None,
 ) -> tuple[DropReason, float, float] | None:
     """Why a picture goes, with the measured value and the threshold it missed, or None if it stays.
 
-    `width` and `height` are the source's, px, both at least 1. The first rule that fails is the reason, in the order of the configuration's fields.
+    `width` and `height` are the source's, px, both at least 1; None for what was not measured, which is kept. The first rule that fails is the reason, in the order of the configuration's fields.
     """
     short, long = sorted((width, height))
     if short < config.min_side_px:
@@ -41,4 +52,8 @@ def judge(
         return DropReason.ASPECT_RATIO, long / short, config.max_aspect
     if colour_spread < config.min_colour_spread:
         return DropReason.SINGLE_COLOUR, colour_spread, config.min_colour_spread
+    if sharpness is not None and sharpness < config.min_sharpness:
+        return DropReason.BLURRED, sharpness, config.min_sharpness
+    if text_share is not None and text_share > config.max_text_share:
+        return DropReason.TEXT_BANNER, text_share, config.max_text_share
     return None

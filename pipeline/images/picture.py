@@ -19,7 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from pipeline.images.formats import PictureFormat, sniff
 from pipeline.images.header import Header, read_header
-from pipeline.images.measure import colour_spread, phash, reduced
+from pipeline.images.measure import colour_spread, dhash, grey, pdq, phash, reduced, sharpness
 from pipeline.images.pixels import (
     DECODED,
     DECODER_FAULTS,
@@ -37,12 +37,13 @@ from pipeline.images.pixels import (
     upright_size,
 )
 from pipeline.images.segments import Segment, colour_profile, has_all_rows, is_complete, stripped, walk
+from pipeline.images.text_lines import text_share
 from schemas.drops import Drop, DropReason
 
 # stripped: metadata cut out, the pixels are the source's bit for bit. All others mean that the picture was encoded again.
 Change: TypeAlias = Literal["stripped", "format", "framing", "turned", "colour", "flattened", "depth", "resized"]
 
-_MEASURED_PX = 64  # ours: at least so large a JPEG that keeps its bytes is decoded, at 1/2, 1/4 or 1/8, to be measured
+_MEASURED_PX = 192  # ours: at least so large a JPEG that keeps its bytes is decoded, at 1/2, 1/4 or 1/8, to be measured
 _STORED: dict[str, StoredFormat] = {"jpeg": "jpeg", "png": "png", "webp": "webp"}
 _JPEG_MAX_SIDE = 65_500  # libjpeg
 _PHOTO_BYTES_PER_PIXEL = 1  # ours: deflate leaves 0.02 to 0.7 of drawings and screens, 1.1 to 2.5 of photographs
@@ -62,13 +63,16 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     short_side_px: Annotated[int, msgspec.Meta(ge=1)] = 512  # ours: 320 in training (Flamingo B.1.2), and room to crop
     # Pillow's quality, 1 to 95, of JPEGs that have to be encoded again.
     jpeg_quality: Annotated[int, msgspec.Meta(ge=1, le=95)] = 90  # ours
+    # Whether pictures get a PDQ hash, which some block lists are made of; needs the package pdqhash.
+    pdq: bool = False
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A picture as it is stored, and what was measured on it.
 
     `width` and `height` are px of `data`; `source_width` and `source_height` are the source's, after EXIF orientation. `sha256` is of `data`,
-    `source_sha256` of the bytes that came. `phash` is 64 bits in hex, `colour_spread` 0 to 255 (see `measure`).
+    `source_sha256` and `source_md5` of the bytes that came. `phash` and `dhash` are 64 bits in hex, `pdq` 256, or empty where it is not wanted; `colour_spread` is
+    0 to 255, `sharpness` and `text_share` are 0 to 1 (see `measure` and `text_lines`).
     """
 
     data: bytes
@@ -80,8 +84,13 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     source_width: int
     source_height: int
     source_sha256: str
+    source_md5: str
     phash: str
+    dhash: str
+    pdq: str
     colour_spread: int
+    sharpness: float
+    text_share: float
     changes: tuple[Change, ...] = ()
 
     @property
@@ -174,7 +183,7 @@ def _prepared(data: bytes, header: Header, segments: list[Segment], config: Imag
     else:
         format, size, stored = _STORED[header.format], decoded.source_size, clean
         changes = () if clean is data else ("stripped",)
-    small = reduced(decoded.image)
+    small, grey_copy = reduced(decoded.image), grey(decoded.image)
     return Picture(
         data=stored,
         format=format,
@@ -185,8 +194,13 @@ def _prepared(data: bytes, header: Header, segments: list[Segment], config: Imag
         source_width=decoded.source_size[0],
         source_height=decoded.source_size[1],
         source_sha256=hashlib.sha256(data).hexdigest(),
+        source_md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
         phash=phash(small),
+        dhash=dhash(grey_copy),
+        pdq=pdq(decoded.image) if config.pdq else "",
         colour_spread=colour_spread(small),
+        sharpness=sharpness(grey_copy),
+        text_share=text_share(grey_copy),
         changes=changes,
     )
 

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from pipeline.images import Picture
+from pipeline.images import Picture, media_columns
 from schemas.drops import Drop
 from schemas.shard import Sample, write_shard
 from schemas.tables import MEDIA, TableWriter
@@ -19,21 +19,7 @@ def media_row(key: bytes, kind: str, medium: Picture | Drop) -> dict[str, Any]:
     if isinstance(medium, Drop):
         why = {"value": medium.value, "threshold": medium.threshold, "detail": medium.detail}
         return {"media_key": key, "kind": kind, "status": medium.reason.value, **why}
-    return {
-        "media_key": key,
-        "kind": kind,
-        "status": "ok",
-        "extension": medium.extension,
-        "width": medium.width,
-        "height": medium.height,
-        "source_width": medium.source_width,
-        "source_height": medium.source_height,
-        "spread": medium.colour_spread,
-        "sha256": bytes.fromhex(medium.sha256),
-        "source_sha256": bytes.fromhex(medium.source_sha256),
-        "phash": bytes.fromhex(medium.phash),
-        "bytes": len(medium.data),
-    }
+    return {"media_key": key, "kind": kind, "status": "ok", **media_columns(medium)}
 
 
 def track_row(key: bytes, text: bytes) -> dict[str, Any]:

@@ -95,7 +95,14 @@ def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig) -> None:
     record["extension"] = EXTENSIONS.index(row["extension"] or "vtt")
     verdict = None
     if row["kind"] == "image":
-        verdict = judge(row["source_width"], row["source_height"], int(row["spread"]), filters)
+        verdict = judge(
+            row["source_width"],
+            row["source_height"],
+            int(row["spread"]),
+            filters,
+            sharpness=row["sharpness"],
+            text_share=row["text_share"],
+        )
     record["ok"] = verdict is None
     if verdict is not None:
         record["reason"], record["value"], record["threshold"] = REASONS.index(verdict[0]), verdict[1], verdict[2]
