@@ -19,7 +19,7 @@ class DropReason(StrEnum):
     BAD_RECORD = "bad_record"  # the WARC record or its HTTP head cannot be parsed
     TRUNCATED = "truncated"  # the record or its body ends before its stated length
     BODY_TOO_LARGE = "body_too_large"  # more bytes than the budget, after decompression
-    HTTP_STATUS = "http_status"  # a page whose status is not 200
+    HTTP_STATUS = "http_status"  # a page or medium whose status is not 200
     REVISIT_UNRESOLVED = "revisit_unresolved"  # a revisit record whose original is not in the input
     WORKER_KILLED = "worker_killed"  # the record ended its worker process twice
     EXTRACTOR_FAULT = "extractor_fault"  # a fault of ours: the exception's name is the detail
@@ -90,6 +90,7 @@ class DropReason(StrEnum):
     DNS_FAILED = "dns_failed"  # the host's name has no address
     CONNECTION_FAILED = "connection_failed"  # refused, reset, or closed in the middle
     TLS_FAILED = "tls_failed"  # the certificate or the handshake is bad
+    HTTP_UNAVAILABLE = "http_unavailable"  # an answer of the server that passes: 429, or an error of its own (5xx)
     TIMEOUT = "timeout"  # no connection, no answer, or no whole body in time
     DEADLINE = "deadline"  # the stage's time was over before the URL's turn
     TOO_MANY_REDIRECTS = "too_many_redirects"

@@ -1,0 +1,203 @@
+"""Download: requests in, answers out, in the order of their arrival.
+
+    requests ──▶ turns ──▶ tasks that ask, in a thread with an event loop of its own ──queue──▶ the caller's loop
+
+`download` is an ordinary generator. What it holds is bounded: nothing new is asked while the bodies that wait for the caller take more than half
+of the budget, so a slow caller slows the asking. It ends when every request has its answer; closed early, it takes the thread and all
+connections down with it. The requests themselves are held in memory, some 500 bytes each.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import uvloop
+
+from pipeline.images.picture import ImageConfig
+from pipeline.web.answer import Answer, Request, dropped
+from pipeline.web.budget import Budget
+from pipeline.web.client import Ask, Client, user_agent
+from pipeline.web.config import FetchConfig
+from pipeline.web.politeness import Turns
+from schemas.drops import DropReason
+
+_ANSWER_BYTES = 1024  # what an answer without a body counts
+_NO_CONNECTION = frozenset(
+    {DropReason.CONNECTION_FAILED, DropReason.TIMEOUT, DropReason.DNS_FAILED, DropReason.TLS_FAILED}
+)
+
+
+def download(
+    requests: Iterable[Request], config: FetchConfig, until: float | None = None, images: ImageConfig = ImageConfig()
+) -> Iterator[Answer]:
+    """Asks for each URL and yields one answer for each request.
+
+    `until` is the epoch second after which what was not asked yet is answered with DEADLINE. `images` limits the bytes and pixels of pictures.
+
+    Raises:
+        ConfigError: there is no contact; before anything is asked.
+    """
+    user_agent(config)
+    return _answers(list(requests), config, until, images)
+
+
+def _answers(
+    requests: list[Request], config: FetchConfig, until: float | None, images: ImageConfig
+) -> Iterator[Answer]:
+    left = len(requests)
+    if not left:
+        return
+    line = _Line(config, until, images)
+    thread = threading.Thread(target=line.run, args=(requests,), name="m3w-fetch", daemon=True)
+    thread.start()
+    try:
+        while left:
+            arrived = line.answers.get()
+            if isinstance(arrived, BaseException):
+                raise arrived
+            answer, memory, disk = arrived
+            left -= 1
+            yield answer
+            line.taken(memory, disk)
+    finally:
+        line.stop()
+        thread.join()
+        line.clear()
+
+
+class _Line:
+    """What the two threads share: `answers` goes one way, `taken` and `stop` the other."""
+
+    def __init__(self, config: FetchConfig, until: float | None, images: ImageConfig) -> None:
+        # Each answer with the bytes that it holds of memory and disk, or a fault of ours.
+        self.answers: queue.SimpleQueue[tuple[Answer, int, int] | BaseException] = queue.SimpleQueue()
+        self._config = config
+        self._until = until
+        self._images = images
+        self._loop = uvloop.new_event_loop()
+        self._stopped = asyncio.Event()
+        self._turns: Turns[Ask] = Turns(config.per_host, config.delay_s)
+        self._memory = Budget(config.held_bytes)
+        self._disk = Budget(config.spooled_bytes)
+        self._tasks: set[asyncio.Task[Answer | None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._untold = (0, 0)  # bytes of memory and disk that the caller took, and the loop does not know of
+
+    # Called in the caller's thread.
+
+    def taken(self, memory: int, disk: int) -> None:
+        """The caller is done with an answer. The loop is told now and then, as waking it costs more than all the rest."""
+        self._untold = (self._untold[0] + memory, self._untold[1] + disk)
+        if self._untold[0] * 16 > self._memory.limit or self._untold[1] or self.answers.empty():
+            self._tell(self._release, *self._untold)
+            self._untold = (0, 0)
+
+    def stop(self) -> None:
+        """Ends the asking, wherever it stands."""
+        self._tell(self._stopped.set)
+
+    def _tell(self, what: Callable[..., object], *arguments: int) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def clear(self) -> None:
+        """Removes the files of answers that nobody took."""
+        while not self.answers.empty():
+            arrived = self.answers.get()
+            if isinstance(arrived, tuple) and arrived[0].path is not None:
+                os.unlink(arrived[0].path)
+
+    # Called in the loop's thread.
+
+    def run(self, requests: list[Request]) -> None:
+        """The thread: asks until it is told to stop."""
+        try:
+            self._loop.run_until_complete(self._run(requests))
+        except BaseException as error:  # noqa: BLE001 - a fault of ours: the caller's thread raises it
+            self.answers.put(error)
+        finally:
+            self._loop.close()
+
+    async def _run(self, requests: list[Request]) -> None:
+        self._client = Client(self._config, self._images, self._turns, self._memory, self._disk, self._give_up)
+        try:
+            for request in requests:
+                ask = Ask(request)
+                if ask.go_to(request.url):
+                    self._turns.add(ask.host, ask)
+                else:
+                    self._put(dropped(request, DropReason.BAD_URL))
+            if self._until is not None:
+                self._loop.call_later(max(self._until - time.time(), 0.0), self._pump)
+            self._pump()
+            await self._stopped.wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._client.close()
+
+    def _pump(self) -> None:
+        """Starts whatever may be asked now, and comes again when more may."""
+        if self._stopped.is_set():
+            return
+        if self._until is not None and time.time() >= self._until:
+            self._give_up(None, DropReason.DEADLINE, "")
+        now = self._loop.time()
+        while self._has_room() and (ask := self._turns.take(now)) is not None:
+            task = self._loop.create_task(self._client.ask(ask))
+            self._tasks.add(task)
+            task.add_done_callback(functools.partial(self._done, ask.host))
+        at = self._turns.wake_at() if self._has_room() else None
+        if self._timer is not None and self._timer.when() != at:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and at is not None:
+            self._timer = self._loop.call_at(at, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _has_room(self) -> bool:
+        """Whether more may be asked; half of each budget is for what is on its way."""
+        full = self._memory.held * 2 > self._memory.limit or self._disk.held * 2 > self._disk.limit
+        return len(self._tasks) < self._config.connections and not full
+
+    def _done(self, host: str, task: asyncio.Task[Answer | None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self.answers.put(error)
+            return
+        answer = task.result()
+        failures = self._turns.done(host, answer is None or answer.status not in _NO_CONNECTION)
+        if answer is not None:
+            self._put(answer)
+            if failures >= self._config.host_failures:
+                self._give_up(host, DropReason(answer.status), f"given up after {failures} failures in a row")
+        self._pump()
+
+    def _put(self, answer: Answer) -> None:
+        """Hands an answer to the caller. Its body is held already."""
+        self._memory.add(_ANSWER_BYTES)
+        memory = _ANSWER_BYTES + (len(answer.body) if answer.body is not None else 0)
+        disk = os.path.getsize(answer.path) if answer.path is not None else 0
+        self.answers.put((answer, memory, disk))
+
+    def _give_up(self, host: str | None, reason: DropReason, detail: str) -> None:
+        """Answers what is queued without asking; what waits for a retry gets the answer of its last attempt."""
+        for ask in self._turns.drain(host):
+            self._put(ask.failed or dropped(ask.request, reason, detail))
+
+    def _release(self, memory: int, disk: int) -> None:
+        self._memory.release(memory)
+        self._disk.release(disk)
+        self._pump()
