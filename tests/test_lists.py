@@ -60,7 +60,8 @@ def reason(drop: Drop | None) -> DropReason | None:
 
 def test_nothing_is_refused_without_lists(folder: Path) -> None:
     """A run without lists pays for none."""
-    assert of_texts(folder).page("https://a.org/", "some text") is None
+    assert of_texts(folder).refused_place("https://a.org/") is None
+    assert of_texts(folder).refused_text("some text") is None
     assert of_pictures(folder, ListsConfig()).refused(bytes(32), bytes(16), bytes(8), bytes(32)) is None
 
 

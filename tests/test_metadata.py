@@ -43,6 +43,7 @@ def test_metas_links_and_json_ld_together() -> None:
         {"property": "article:published_time", "content": "2024-05-01T08:00:00Z"},
         {"name": "ROBOTS", "content": "NoIndex, noai,, noindex"},
         {"name": "robots", "content": None},
+        {"name": "TDM-Reservation", "content": "1"},
         {"charset": "utf-8"},
     ]
     links = [
@@ -61,7 +62,7 @@ def test_metas_links_and_json_ld_together() -> None:
         ],
         date="2024-05-01T08:00:00Z",
         licence="https://creativecommons.org/licenses/by/4.0/",
-        robots=["noindex", "noai"],
+        robots=["noindex", "noai", "tdm-reservation: 1"],
     )
 
 

@@ -68,7 +68,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     """What a page says of itself.
 
     `pictures` are the candidates of its lead picture, best first, each marked `og:image` (all metas and links of that kind) or `json-ld`.
-    `date` is as stated, `licence` an absolute URL, `robots` lower-case directives; each empty where the page states none.
+    `date` is as stated, `licence` an absolute URL, `robots` lower-case directives and `tdm-reservation: VALUE`; each empty where the page states none.
     """
 
     pictures: list[Candidate] = []
@@ -122,9 +122,10 @@ def page_metadata(
         pictures=_pictures(pictures, named, base),
         date=next((date for date in dates if len(date) <= MAX_DATE_CHARS and _YEAR.search(date)), ""),
         licence=next((url for raw in licences if (url := _web_url(raw, base))), ""),
-        robots=list(
-            dict.fromkeys(d.strip().lower() for v in named.get("robots", ()) for d in v.split(",") if d.strip())
-        ),
+        robots=[
+            *dict.fromkeys(d.strip().lower() for v in named.get("robots", ()) for d in v.split(",") if d.strip()),
+            *(f"tdm-reservation: {value}" for value in named.get("tdm-reservation", ())[:1]),
+        ],
     )
 
 

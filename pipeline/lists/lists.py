@@ -49,21 +49,23 @@ class TextLists:
             return _place_drop(kind, DropReason.OPTED_OUT, url, f"opt-out list: {domain}")
         return None
 
-    def refused_text(self, text: str, kind: DropKind = "page") -> Drop | None:
-        """Whether a text holds a blocked word or phrase (the detail), or shares words with an evaluation set (the first of them)."""
-        if not self._words and not self._evaluation:
+    @property
+    def asks_texts(self) -> bool:
+        """Whether any list is about texts."""
+        return bool(self._words or self._evaluation)
+
+    def refused_text(self, text: str, url: str = "") -> Drop | None:
+        """Whether a page's text holds a blocked word or phrase (the detail), or shares words with an evaluation set (the first of them)."""
+        if not self.asks_texts:
             return None
         words = words_of(text)
         hashes = word_hashes(words)
         for phrases, reason in ((self._words, DropReason.BLOCKED_WORD), (self._evaluation, DropReason.CONTAMINATED)):
             count, start, length = phrases.find(hashes)
             if count:
-                return Drop(kind=kind, reason=reason, value=count, detail=" ".join(words[start : start + length]))
+                detail = " ".join(words[start : start + length])
+                return Drop(kind="page", reason=reason, url=url, value=count, detail=detail)
         return None
-
-    def page(self, url: str, text: str) -> Drop | None:
-        """Whether a page has to go, by its URL or its text."""
-        return self.refused_place(url) or self.refused_text(text)
 
 
 class PictureLists:
