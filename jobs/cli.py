@@ -118,6 +118,19 @@ def _parser() -> argparse.ArgumentParser:
     demo = _add(commands, "demo", _demo, "the whole way on pages that come with m3w")
     demo.add_argument("--out", default="m3w-demo", metavar="DIR", help="default: m3w-demo")
     demo.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores")
+    takedown = _add(commands, "takedown", _takedown, "pages and media out of a finished run, and never in again")
+    takedown.add_argument("dir", metavar="DIR")
+    takedown.add_argument("--urls", required=True, metavar="FILE", help="URLs, domains and sha256:..., one a line")
+    takedown.add_argument(
+        "--similar",
+        type=int,
+        default=-1,
+        metavar="BITS",
+        help="also pictures whose perceptual hash differs in at most BITS of 64 from one that goes",
+    )
+    takedown.add_argument(
+        "--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores"
+    )
     schema = _add(commands, "schema", _schema, "writes the JSON Schemas of all forms")
     schema.add_argument("dir", metavar="DIR")
     return parser
@@ -212,6 +225,12 @@ def _stats(options: argparse.Namespace) -> None:
     from jobs import stats
 
     stats.run(options.dir, options.json)
+
+
+def _takedown(options: argparse.Namespace) -> None:
+    from jobs import takedown
+
+    takedown.command(options.dir, options.urls, options.similar, options.workers, options.beam_options)
 
 
 def _demo(options: argparse.Namespace) -> None:

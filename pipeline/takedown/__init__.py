@@ -1,0 +1,1 @@
+"""Taking pages and media out of a finished run, for good."""

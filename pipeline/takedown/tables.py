@@ -1,0 +1,154 @@
+"""The run's own tables and stores without what is taken down, so that its bytes and texts are nowhere in the folder.
+
+    documents     a page's row stays, since others are numbered by it, but holds no text and no media
+    media-copies  the bytes become zeros
+    media         a medium's row says `taken_down`; its bytes in the tar become zeros
+    assembled     goes whole: a later shard stage makes it anew
+    fingerprints  the page's row goes
+
+Each part's commit record is written again with the new digests.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.isolate import Note
+from pipeline.runfolder import Commit, FileRecord, RunFolder
+from pipeline.store import Store
+from pipeline.takedown.entries import Entries
+from schemas.drops import DropReason
+from schemas.tables import DOCUMENTS, FINGERPRINTS, MEDIA, MEDIA_INDEX, read_table
+
+_COPY_BYTES = 8 << 20
+
+
+class PartTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a finished stage, and what goes."""
+
+    run_url: str
+    stage: str
+    part: str
+    entries: Entries
+
+
+def purge(task: PartTask, note: Note, skip: frozenset[int]) -> int:
+    """Takes what is meant out of a part's files; returns how many rows were changed."""
+    folder = RunFolder(task.run_url)
+    commit = folder.commit(task.stage, task.part)
+    paths = {file.path for file in commit.files}
+    changed = 0
+    for path in sorted(paths):
+        changed += _purge_file(folder.store, path, paths, task.entries)
+    if changed:
+        gone = {path for path in paths if path.startswith("assembled/")}
+        files = [_file_record(folder.store, path) for path in sorted(paths - gone)]
+        _write(folder, msgspec.structs.replace(commit, files=files))
+        folder.store.remove(sorted(gone))
+    return changed
+
+
+def _purge_file(store: Store, path: str, paths: set[str], entries: Entries) -> int:
+    match path.partition("/")[0]:
+        case "documents":
+            return _rewrite(store, path, DOCUMENTS, lambda row: _blank(row) if entries.means_page(row["url"]) else row)
+        case "fingerprints":
+            return _rewrite(store, path, FINGERPRINTS, lambda row: None if entries.means_page(row["url"]) else row)
+        case "media-index":
+            return _zero_copies(store, path, entries)
+        case "media" if path.endswith(".parquet"):
+            return _purge_media(store, path, entries)
+        case "assembled" if path.endswith(".index"):
+            return 1  # whole
+    return 0
+
+
+def _blank(row: dict[str, Any]) -> dict[str, Any]:
+    """A documents row without what the page said."""
+    return row | {
+        "title": "",
+        "nodes": "[]",
+        "media_keys": b"",
+        "paragraph_keys": b"",
+        "paragraphs": 0,
+        "images": 0,
+        "videos": 0,
+    }
+
+
+def _rewrite(
+    store: Store, path: str, schema: pa.Schema, change: Callable[[dict[str, Any]], dict[str, Any] | None]
+) -> int:
+    with store.open(path) as file:
+        rows = read_table(file, schema, path).to_pylist()
+    changed = [change(row) for row in rows]
+    number: int = sum(after is None or after != before for before, after in zip(rows, changed, strict=True))
+    if number:
+        table = pa.Table.from_pylist([row for row in changed if row is not None], schema=schema)
+        with store.spool(path) as file:
+            pq.write_table(table, file, compression="zstd")
+    return number
+
+
+def _purge_media(store: Store, path: str, entries: Entries) -> int:
+    with store.open(path) as file:
+        rows = read_table(file, MEDIA, path).to_pylist()
+    meant = [row for row in rows if _means(entries, row)]
+    ranges = [(row["offset"], row["bytes"]) for row in meant if row["status"] == "ok"]
+    if ranges:
+        _zero(store, path.removesuffix(".parquet") + ".tar", ranges)
+
+    def change(row: dict[str, Any]) -> dict[str, Any]:
+        if not _means(entries, row):
+            return row
+        kept = {name: row[name] for name in ("media_key", "url", "kind", "clip", "generation", "rank")}
+        return dict.fromkeys(MEDIA.names) | kept | {"status": DropReason.TAKEN_DOWN.value}
+
+    return _rewrite(store, path, MEDIA, change)
+
+
+def _means(entries: Entries, row: dict[str, Any]) -> bool:
+    return (
+        row["media_key"] in entries.media_keys
+        or bool(row["url"] and entries.means_host(row["url"]))
+        or row["sha256"] in entries.sha256s
+        or row["source_sha256"] in entries.sha256s
+        or entries.means_picture(row["phash"] or b"")
+    )
+
+
+def _zero_copies(store: Store, path: str, entries: Entries) -> int:
+    with store.open(path) as file:
+        rows = read_table(file, MEDIA_INDEX, path).to_pylist()
+    meant = [
+        row
+        for row in rows
+        if row["copied"] and (row["media_key"] in entries.media_keys or entries.means_host(row["url"]))
+    ]
+    if meant:
+        _zero(store, meant[0]["ref_name"], [(row["ref_offset"], row["ref_length"]) for row in meant])
+    return len(meant)
+
+
+def _zero(store: Store, path: str, ranges: list[tuple[int, int]]) -> None:
+    """The file with zeros in place of these bytes; all else keeps its place."""
+    with store.open(path) as source, store.spool(path) as target:
+        while block := source.read(_COPY_BYTES):
+            target.write(block)
+        for offset, length in ranges:
+            target.seek(offset)
+            target.write(bytes(length))
+
+
+def _file_record(store: Store, path: str) -> FileRecord:
+    with store.open(path) as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        return FileRecord(path=path, bytes=file.tell(), sha256=sha256)
+
+
+def _write(folder: RunFolder, commit: Commit) -> None:
+    folder.store.write(f"commits/{commit.stage}/{commit.part}.json", msgspec.json.encode(commit, order="deterministic"))
