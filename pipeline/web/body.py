@@ -58,7 +58,7 @@ async def read_body(response: aiohttp.ClientResponse, kind: MediumKind, limits: 
         if body.too_large or body.truncated:
             return _too_many(kind, None, limits) if body.too_large else _drop(kind, DropReason.TRUNCATED, encoding)
         data = body.data
-        drop = _look(data, kind, limits)
+        drop = _sniffed(data, kind, limits)
         if drop is not None:
             return drop
     hold.settle(len(data))
@@ -97,7 +97,7 @@ async def _stream(
     await hold.grow_to(length if length is not None else min(_UNKNOWN_LENGTH_BYTES, limits.max_bytes))
     head = b""
     size = 0
-    looks = [_SNIFFED_BYTES, _HEADER_BYTES]  # sizes at which the head is looked at
+    looks = list(_LOOKS[kind])
     while chunk := await response.content.readany():
         size += len(chunk)
         if size > limits.max_bytes:
@@ -106,27 +106,35 @@ async def _stream(
             await hold.grow_to(size + _UNKNOWN_LENGTH_BYTES)
         if looks:
             head += chunk
-            if size >= looks[0]:
-                looks = [at for at in looks if at > size]
-                drop = _look(head, kind, limits)
-                if drop is not None:
-                    return drop
+        while looks and size >= looks[0][0]:
+            drop = looks.pop(0)[1](head, kind, limits)
+            if drop is not None:
+                return drop
         write(chunk)
-    return _look(head, kind, limits) if size < _SNIFFED_BYTES else None
+    return _sniffed(head, kind, limits) if size < _SNIFFED_BYTES else None
 
 
-def _look(head: bytes, kind: MediumKind, limits: Limits) -> Drop | None:
+def _sniffed(head: bytes, kind: MediumKind, limits: Limits) -> Drop | None:
     """What the first bytes rule out. What they leave open is for the picture's or the video's own judge."""
     format = sniff(head)
-    if format in _WRONG_FOR[kind]:
-        return _drop(kind, _NOT_THAT[kind], str(format))
-    if kind == "image" and (header := read_header(head)) is not None:
-        pixels = header.width * header.height
-        if pixels > limits.max_pixels:
-            return Drop(
-                kind="image", reason=DropReason.TOO_MANY_PIXELS, value=float(pixels), threshold=limits.max_pixels
-            )
-    return None
+    return _drop(kind, _NOT_THAT[kind], str(format)) if format in _WRONG_FOR[kind] else None
+
+
+def _measured(head: bytes, kind: MediumKind, limits: Limits) -> Drop | None:
+    """A picture that promises too many pixels."""
+    header = read_header(head)
+    pixels = header.width * header.height if header is not None else 0
+    if pixels <= limits.max_pixels:
+        return None
+    return Drop(kind="image", reason=DropReason.TOO_MANY_PIXELS, value=pixels, threshold=limits.max_pixels)
+
+
+# Sizes at which the head is looked at. The pixels of what is smaller, the picture's judge counts: there is no rest that could be left.
+_LOOKS: dict[MediumKind, list[tuple[int, Callable[[bytes, MediumKind, Limits], Drop | None]]]] = {
+    "image": [(_SNIFFED_BYTES, _sniffed), (_HEADER_BYTES, _measured)],
+    "video": [(_SNIFFED_BYTES, _sniffed)],
+    "track": [],
+}
 
 
 def _too_many(kind: MediumKind, size: int | None, limits: Limits) -> Drop:
