@@ -1,0 +1,34 @@
+"""Small videos that tests make."""
+
+import io
+
+import av
+import numpy as np
+
+
+def video(
+    seconds: float,
+    *,
+    format: str = "mp4",
+    codec: str = "libx264",
+    width: int = 96,
+    height: int = 64,
+    fps: int = 10,
+    gop: int = 10,
+    seed: int = 0,
+) -> bytes:
+    """A video of a bright square that wanders over a slope of grey; a keyframe every `gop` frames."""
+    file = io.BytesIO()
+    slope = np.linspace(20, 160, width, dtype=np.uint8)[None, :, None].repeat(height, 0).repeat(3, 2)
+    with av.open(file, "w", format=format) as container:
+        container.metadata["title"] = container.metadata["comment"] = "made by hand"
+        stream = container.add_stream(codec, rate=fps)
+        stream.width, stream.height, stream.pix_fmt, stream.codec_context.gop_size = width, height, "yuv420p", gop
+        stream.options = {"sc_threshold": "0", "deadline": "realtime", "cpu-used": "8"}
+        for number in range(round(seconds * fps)):
+            picture = slope.copy()
+            at = (number * 3 + seed * 7) % (width - 16)
+            picture[8 : height // 2, at : at + 16] = (250, 40 + seed * 20 % 200, 10)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+    return file.getvalue()
