@@ -1,0 +1,173 @@
+"""Repeated pictures over the whole run: what stands in too many documents goes everywhere.
+
+    picture_keys   a media part                      ->  its pictures by block keys (BLOCK), by SHA-256 (HOLDER), by URL (SHOWN)
+    sightings      a bucket of URLs                  ->  (bucket of the SHA-256, SIGHTING): the documents of each picture
+    better_copies  a bucket of block keys            ->  (bucket of the SHA-256, COPY): verified perceptual copies, the better one first
+    clusters       a bucket of SHA-256               ->  (bucket of the best copy, holders and sightings of its cluster)
+    too_frequent   a bucket of best copies           ->  (media part, FREQUENT)
+
+Two pictures are copies if their pHashes are at most d bits apart and their dHashes agree. The 64 bits are cut into d + 2 blocks and a picture is listed
+under every pair of blocks: d bits can spoil d blocks only, so two copies always meet. Each picture joins its best verified copy, once, without
+iteration; best is the one with more source pixels, then the smaller SHA-256. Sightings are capped at one more than the limit wherever they are
+combined, so a picture on a million pages sends no more than that from each bucket; of a block key that many pictures share, each is compared with
+the best ones only.
+"""
+
+from collections.abc import Iterable
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_numbers, split
+from pipeline.stages.selection import CANDIDATE
+
+BEST = 32  # ours: of a block key, with how many a picture is compared; only blank pictures share a key with so many
+MAX_DHASH_BITS = 10  # ours: resized and recompressed copies were within 4
+
+# `hi` and `lo` are the first 16 bytes of a picture's SHA-256, but of a SHOWN those of the media key, and of a BLOCK `hi` is the block key.
+PICTURE = np.dtype([*KEY, ("phash", "<u8"), ("dhash", "<u8"), ("pixels", "<u8"), ("media_part", "<u4")])
+BLOCK = np.dtype([("hi", "<u8"), ("sha_hi", "<u8"), ("sha_lo", "<u8"), *PICTURE.descr[2:5]])
+SHOWN = np.dtype([*KEY, ("sha_hi", "<u8"), ("sha_lo", "<u8")])  # which picture a media URL shows
+HOLDER = np.dtype([*KEY, ("media_part", "<u4")])
+SIGHTING = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4")])
+COPY = np.dtype([*KEY, ("better_hi", "<u8"), ("better_lo", "<u8"), ("pixels", "<u8")])
+MEMBER = np.dtype([*KEY, ("sha_hi", "<u8"), ("sha_lo", "<u8"), ("media_part", "<u4")])
+FREQUENT = np.dtype([("part", "<u4"), *KEY, ("documents", "<u4")])
+
+Bucketed = list[tuple[int, bytes]]
+
+
+def picture_keys(pictures: Records, media_keys: Records, distance: int, buckets: int) -> list[tuple[str, int, bytes]]:
+    """("blocks", "holders" or "shown", bucket, packed records) of a media part's pictures (PICTURE; `media_keys` has KEY fields, row by row)."""
+    shown = np.zeros(len(pictures), dtype=SHOWN)
+    for field, of in (("sha_hi", "hi"), ("sha_lo", "lo")):
+        shown[field], shown[of] = pictures[of], media_keys[of]
+    unique = np.unique(pictures)
+    holders = np.zeros(len(unique), dtype=HOLDER)
+    for field in HOLDER.names or ():
+        holders[field] = unique[field]
+    kinds = {"blocks": block_records(unique, distance), "holders": holders, "shown": shown}
+    return [(kind, bucket, blob) for kind, records in kinds.items() for bucket, blob in split(records, buckets)]
+
+
+def picture_records(rows: list[dict[str, Any]], media_part: int) -> Records:
+    """PICTURE records of rows of the media table that hold pictures."""
+    records = np.zeros(len(rows), dtype=PICTURE)
+    if rows:
+        records["hi"], records["lo"] = key_numbers(row["sha256"][:16] for row in rows).T
+    for field in ("phash", "dhash"):
+        records[field] = [int.from_bytes(row[field], "big") for row in rows]
+    records["pixels"] = [row["source_width"] * row["source_height"] for row in rows]
+    records["media_part"] = media_part
+    return records
+
+
+def block_records(pictures: Records, distance: int) -> Records:
+    """A record for each picture and pair of blocks, so that pictures within `distance` bits share one at least."""
+    borders = [64 * n // (distance + 2) for n in range(distance + 3)]
+    masks = [((1 << end) - 1) ^ ((1 << start) - 1) for start, end in pairwise(borders)]
+    pairs = [one | other for one, other in combinations(masks, 2)]
+    records = np.zeros((len(pairs), len(pictures)), dtype=BLOCK)
+    for number, mask in enumerate(pairs):
+        records["hi"][number] = _mixed((pictures["phash"] & np.uint64(mask)) + np.uint64(number))
+    for field, of in (("sha_hi", "hi"), ("sha_lo", "lo"), ("phash", "phash"), ("dhash", "dhash"), ("pixels", "pixels")):
+        records[field] = pictures[of][None, :]
+    return records.ravel()
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers spread over all 64 bits (the finaliser of splitmix64): buckets are taken of them."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def sightings(candidate_blobs: Iterable[bytes], shown_blobs: Iterable[bytes], limit: int) -> Records:
+    """The documents in which the pictures of one bucket of URLs stand; of each picture at most limit + 1."""
+    candidates, media = join(candidate_blobs, CANDIDATE), np.unique(join(shown_blobs, SHOWN))
+    at = find_keys(candidates, media)
+    candidates, hits = candidates[at >= 0], media[at[at >= 0]]
+    found = np.zeros(len(hits), dtype=SIGHTING)
+    found["hi"], found["lo"] = hits["sha_hi"], hits["sha_lo"]
+    found["part"], found["row"] = candidates["part"], candidates["row"]
+    return capped(found, limit)
+
+
+def capped(found: Records, limit: int) -> Records:
+    """Sightings, each document once, the first limit + 1 of each picture."""
+    found = np.unique(found)
+    kept: Records = found[np.arange(len(found)) - first_of_runs(found, ("hi", "lo")) <= limit]
+    return kept
+
+
+def better_copies(blobs: Iterable[bytes], distance: int) -> Records:
+    """The verified pairs (COPY) of one bucket of block keys: a picture and a better copy of it."""
+    blocks = np.unique(join(blobs, BLOCK))
+    blocks = blocks[np.lexsort((blocks["sha_lo"], blocks["sha_hi"], ~blocks["pixels"], blocks["hi"]))]
+    first = first_of_runs(blocks, ("hi",))
+    place = np.arange(len(blocks))
+    found = [np.zeros(0, dtype=COPY)]
+    for rank in range(BEST):
+        worse = place[place > first + rank]
+        if not len(worse):
+            break
+        better = first[worse] + rank
+        near = np.bitwise_count(blocks["phash"][worse] ^ blocks["phash"][better]) <= distance
+        near &= np.bitwise_count(blocks["dhash"][worse] ^ blocks["dhash"][better]) <= MAX_DHASH_BITS
+        near &= (blocks["sha_hi"][worse] != blocks["sha_hi"][better]) | (
+            blocks["sha_lo"][worse] != blocks["sha_lo"][better]
+        )
+        worse, better = worse[near], better[near]
+        copies = np.zeros(len(worse), dtype=COPY)
+        copies["hi"], copies["lo"] = blocks["sha_hi"][worse], blocks["sha_lo"][worse]
+        copies["better_hi"], copies["better_lo"] = blocks["sha_hi"][better], blocks["sha_lo"][better]
+        copies["pixels"] = blocks["pixels"][better]
+        found.append(copies)
+    return np.unique(np.concatenate(found))
+
+
+def clusters(
+    holder_blobs: Iterable[bytes], sighting_blobs: Iterable[bytes], copy_blobs: Iterable[bytes], limit: int
+) -> tuple[Records, Records]:
+    """(MEMBER, SIGHTING) of one bucket of SHA-256, both keyed by the best copy of each picture, which may be itself."""
+    copies = join(copy_blobs, COPY)
+    order = (copies["better_lo"], copies["better_hi"], ~copies["pixels"], copies["lo"], copies["hi"])
+    best = copies[np.lexsort(order)]
+    holders = np.unique(join(holder_blobs, HOLDER))
+    members = np.zeros(len(holders), dtype=MEMBER)
+    members["sha_hi"], members["sha_lo"], members["media_part"] = holders["hi"], holders["lo"], holders["media_part"]
+    members["hi"], members["lo"] = _leaders(holders, best)
+    found = capped(join(sighting_blobs, SIGHTING), limit)
+    led = found.copy()
+    led["hi"], led["lo"] = _leaders(found, best)
+    return members, capped(led, limit)
+
+
+def _leaders(records: Records, best: Records) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The keys of each record's best copy; its own where it has none."""
+    hi, lo = records["hi"].copy(), records["lo"].copy()
+    at = find_keys(records, best)
+    hi[at >= 0], lo[at >= 0] = best["better_hi"][at[at >= 0]], best["better_lo"][at[at >= 0]]
+    return hi, lo
+
+
+def too_frequent(member_blobs: Iterable[bytes], sighting_blobs: Iterable[bytes], limit: int) -> list[tuple[int, bytes]]:
+    """(media part, FREQUENT): the pictures whose cluster stands in more than `limit` documents; their number is counted up to limit + 1."""
+    members, found = np.unique(join(member_blobs, MEMBER)), capped(join(sighting_blobs, SIGHTING), limit)
+    first, counts = np.unique(first_of_runs(found, ("hi", "lo")), return_counts=True)
+    many = found[first[counts > limit]]
+    gone = members[find_keys(members, many) >= 0]
+    verdicts = np.zeros(len(gone), dtype=FREQUENT)
+    verdicts["part"], verdicts["documents"] = gone["media_part"], limit + 1
+    verdicts["hi"], verdicts["lo"] = gone["sha_hi"], gone["sha_lo"]
+    return list(by_part(np.unique(verdicts)))
+
+
+def repeats_in_page(phashes: NDArray[np.uint64], dhashes: NDArray[np.uint64], distance: int) -> NDArray[np.int64]:
+    """For each picture of a document, in order, the place of the first earlier one that it is a copy of, or -1."""
+    near = np.bitwise_count(phashes[:, None] ^ phashes[None, :]) <= distance
+    near &= np.bitwise_count(dhashes[:, None] ^ dhashes[None, :]) <= MAX_DHASH_BITS
+    earlier = near & np.tri(len(phashes), k=-1, dtype=bool)
+    return np.where(earlier.any(axis=1), earlier.argmax(axis=1), -1)

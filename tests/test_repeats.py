@@ -1,0 +1,132 @@
+"""Repeated pictures: copies meet, the best one leads, and what stands in too many documents goes, whatever the order."""
+
+import random
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.stages import repeats
+from pipeline.stages.packed import join
+from pipeline.stages.selection import CANDIDATE
+
+LIMIT, DISTANCE = 10, 4
+
+
+def flipped(number: int, bits: int, seed: int) -> int:
+    """The number with so many of its 64 bits turned."""
+    for bit in random.Random(seed).sample(range(64), bits):
+        number ^= 1 << bit
+    return number
+
+
+def media_row(name: int, phash: int, dhash: int = 0, side: int = 100) -> dict[str, Any]:
+    """A row of the media table, as far as it matters here."""
+    sha256 = name.to_bytes(2, "big") * 16
+    hashes = {"phash": phash.to_bytes(8, "big"), "dhash": dhash.to_bytes(8, "big")}
+    return {"sha256": sha256, "source_width": side, "source_height": side, **hashes}
+
+
+def gone(rows: list[dict[str, Any]], documents: list[tuple[int, int]], buckets: int = 1, seed: int = 0) -> set[int]:
+    """Which of the pictures go; `documents` are (place of a picture, document). Two media parts, records come in any order."""
+    shuffle = random.Random(seed)
+    groups: dict[str, dict[int, list[bytes]]] = {"blocks": {}, "holders": {}, "shown": {}, "candidates": {}}
+    pictures = repeats.picture_records(rows, 0)
+    pictures["media_part"] = np.arange(len(rows)) % 2
+    for part in (0, 1):
+        places = np.flatnonzero(pictures["media_part"] == part)
+        keys = np.zeros(len(places), dtype=repeats.KEY)
+        keys["hi"] = places
+        for kind, bucket, blob in repeats.picture_keys(pictures[places], keys, DISTANCE, buckets):
+            groups[kind].setdefault(bucket, []).append(blob)
+    for place, document in documents:
+        candidate = np.zeros(1, dtype=CANDIDATE)
+        candidate["hi"], candidate["part"], candidate["row"] = place, document % 3, document
+        groups["candidates"].setdefault(place % buckets, []).append(candidate.tobytes())
+    for group in groups.values():
+        for blobs in group.values():
+            shuffle.shuffle(blobs)
+    copies = [repeats.better_copies(blobs, DISTANCE).tobytes() for blobs in groups["blocks"].values()]
+    found = [
+        repeats.sightings(groups["candidates"].get(bucket, []), blobs, LIMIT).tobytes()
+        for bucket, blobs in groups["shown"].items()
+    ]
+    holders = [blob for blobs in groups["holders"].values() for blob in blobs]
+    members, sightings = repeats.clusters(holders, found, copies, LIMIT)
+    verdicts = repeats.too_frequent([members.tobytes()], [sightings.tobytes()], LIMIT)
+    records = join([blob for _, blob in verdicts], repeats.FREQUENT)
+    return {int(hi >> np.uint64(48)) for hi in records["hi"]}
+
+
+def test_a_picture_in_more_documents_than_the_limit_goes() -> None:
+    """Eleven documents are too many, ten are not; two URLs of one file and several places in a document count once each."""
+    rows = [media_row(1, 0x1111), media_row(1, 0x1111), media_row(2, 2**40 - 1), media_row(3, 2**63 - 2**35)]
+    often = [(0, n) for n in range(6)] + [(1, n) for n in range(5, 11)]
+    just = [(2, n) for n in range(10)] * 3
+    once = [(3, 1)]
+
+    assert {1} == gone(rows, often + just + once)
+
+
+def test_perceptual_copies_count_together() -> None:
+    """Two near copies with six documents each go, both; a picture of the same pHash but another dHash stays."""
+    phash = random.Random(3).getrandbits(64)
+    rows = [media_row(1, phash), media_row(2, flipped(phash, 4, 7), 3, side=300), media_row(3, phash, 2**30 - 1)]
+    documents = [(picture, 10 * picture + n) for picture in range(3) for n in range(6)]
+
+    assert {1, 2} == gone(rows, documents)
+
+
+def test_far_pictures_count_apart() -> None:
+    """Five bits are no copy."""
+    rows = [media_row(1, 0), media_row(2, flipped(0, 5, 1))]
+
+    assert set() == gone(rows, [(picture, 10 * picture + n) for picture in range(2) for n in range(6)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 5))
+def test_copies_always_meet(seed: int, distance: int) -> None:
+    """Wherever the bits differ, two pictures within the distance share a block key."""
+    number = random.Random(seed).getrandbits(64)
+    rows = [media_row(1, number), media_row(2, flipped(number, distance, seed))]
+    blocks = repeats.block_records(repeats.picture_records(rows, 0), distance)
+
+    assert 1 == len(repeats.better_copies([blocks.tobytes()], distance))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_order_and_buckets_change_nothing(seed: int) -> None:
+    """The same pictures go with records in another order and other buckets."""
+    draw = random.Random(seed)
+    centres = [draw.getrandbits(64) for _ in range(4)]
+    rows = [
+        media_row(n, flipped(draw.choice(centres), draw.randint(0, 3), n), side=draw.choice([100, 200]))
+        for n in range(30)
+    ]
+    documents = [(draw.randrange(30), draw.randrange(40)) for _ in range(80)]
+    alone = gone(rows, documents)
+
+    assert alone == gone(rows, documents, buckets=5, seed=seed + 1)
+
+
+def test_a_hot_block_key_costs_a_bounded_number_of_comparisons() -> None:
+    """Of 5,000 pictures with one pHash each gets at most `BEST` better copies, and joins the best."""
+    pictures = repeats.picture_records([media_row(n, 0, side=1 + n) for n in range(5000)], 0)
+    copies = repeats.better_copies([repeats.block_records(pictures, 4).tobytes()], 4)
+    members, _ = repeats.clusters(
+        [pictures[["hi", "lo", "media_part"]].copy().astype(repeats.HOLDER).tobytes()], [], [copies.tobytes()], 4
+    )
+
+    assert len(copies) <= repeats.BEST * 5000
+    assert {int(pictures["hi"][4999])} == set(members["hi"].tolist())
+
+
+def test_repeats_in_a_page_name_the_first() -> None:
+    """The second copy points to the first; what differs in either hash stays."""
+    phashes = np.array([5, 7, 5, 2**60 - 1, 5], dtype=np.uint64)
+    dhashes = np.array([0, 0, 2**20 - 1, 0, 1], dtype=np.uint64)
+
+    assert [-1, 0, -1, -1, 0] == repeats.repeats_in_page(phashes, dhashes, 5).tolist()
