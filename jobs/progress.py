@@ -97,7 +97,7 @@ class _Watcher:
         """What the stage counts: how many, how fast, how many kept and dropped."""
         counts = self._counts
         if self._stage == "extract":
-            done, noun = counts["pages.in"], "pages"
+            done, noun = counts["pages.in"] + counts["records.row"], "rows" if counts["records.row"] else "pages"
         elif self._stage == "fetch":
             done, noun = sum(number for name, number in counts.items() if name.startswith("media.")), "media"
         else:

@@ -26,14 +26,12 @@ SHARED = Path(__file__).parents[2] / "shared/data"
 
 
 def extracted(
-    out: Path, *tables: Path, kind: MediumKind = "image", config: Config = Config(), **columns: str
+    out: Path, *tables: Path, kind: MediumKind = "image", config: Config = Config()
 ) -> tuple[Counter[str], dict[str, list[dict[str, Any]]]]:
     """The counts of all slices of tables, and the rows of what they give, by table and row."""
     counts: Counter[str] = Counter()
     run = RunFolder(str(out))
-    for task in tasks_of(
-        run.store.url, config, find_tables([str(table) for table in tables], **columns), kind
-    ).values():
+    for task in tasks_of(run.store.url, config, find_tables([str(table) for table in tables]), kind).values():
         counts.update(extract_table_slice(task, lambda record: None, frozenset()))
     names = ("documents", "drops", "media-index")
     found = {

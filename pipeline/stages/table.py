@@ -155,6 +155,12 @@ class _TableWriter:
         return url
 
 
+def row_drops(drops: list[Drop]) -> list[Drop]:
+    """What a later stage drops of a table's row, page and medium, as the one pair that came in."""
+    whole = drops[0]
+    return [msgspec.structs.replace(whole, kind="pair", medium_url=whole.medium_url or whole.url)]
+
+
 def cell(value: Any) -> Cell:
     """A value of a table as a scalar of JSON; what is nested becomes JSON text, what is no number null.
 
