@@ -205,15 +205,17 @@ def test_cells_that_make_no_pair_are_drops(tmp_path: Path) -> None:
 
 
 def test_a_long_line_costs_no_more_than_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line, or a quoted field, longer than the budget is bad records; the rows behind it are read."""
+    """A line, a quoted field or a row longer than the budget is bad records; the rows behind are read."""
     monkeypatch.setattr(text_tables, "MAX_LINE_CHARS", 1000)
     good = "https://a.example/1.jpg,boat\n"
     (tmp_path / "a.csv").write_text("url,caption\n" + "x" * 5000 + "\n" + good)
     (tmp_path / "b.csv").write_text("url,caption\n" + good + '"' + "x\n" * 2500 + good)
-    _, tables = extracted(tmp_path / "run", tmp_path / "a.csv", tmp_path / "b.csv")
+    quoted = '"' + "x\n" * 100 + '",'
+    (tmp_path / "c.csv").write_text("url,caption\n" + good + quoted * 50 + "y\n")
+    _, tables = extracted(tmp_path / "run", *(tmp_path / f"{name}.csv" for name in "abc"))
 
     assert {"bad_record"} == {reason for _, reason in lost(tables)}
-    assert captions(tables) == [("https://a.example/1.jpg", "boat")] * 3
+    assert captions(tables) == [("https://a.example/1.jpg", "boat")] * 4
 
 
 def test_a_document_is_known_by_medium_and_caption(tmp_path: Path) -> None:

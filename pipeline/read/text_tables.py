@@ -22,7 +22,9 @@ from schemas.errors import InputError
 TextTableKind: TypeAlias = Literal["csv", "tsv", "jsonl"]
 Numbered: TypeAlias = tuple[int, dict[str, Any] | Drop]
 
-MAX_LINE_CHARS = 1 << 24  # ours: what is longer is no row, and is read in pieces of this length
+MAX_LINE_CHARS = (
+    1 << 24
+)  # ours: a longer line is no row and is read in pieces of this length; nor are more lines in quotes
 _DELIMITERS: dict[TextTableKind, str] = {"csv": ",", "tsv": "\t"}
 _BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -74,28 +76,53 @@ class _Lines:
         self.url = url
         self.count = 0
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
         try:
-            while line := self._text.readline(MAX_LINE_CHARS):
-                self.count += 1
-                yield line
+            line = self._text.readline(MAX_LINE_CHARS)
         except UnicodeError as error:
             raise InputError(
                 f"{self.url}, line {self._broken_line(error)}: not UTF-8, and not UTF-16 with a byte order mark ({error}); "
                 "convert the file first (iconv -t utf-8)"
             ) from None
+        if not line:
+            raise StopIteration
+        self.count += 1
+        return line
 
     def _broken_line(self, error: UnicodeError) -> int:
         before = error.object[: error.start] if isinstance(error, UnicodeDecodeError) else b""
         return self.count + 1 + before.count(b"\n")
 
 
+class _RowLines:
+    """Lines for the CSV parser, which asks for more as long as a row is open; a row of too many characters is an error."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+        self.chars = 0
+
+    def __iter__(self) -> "_RowLines":
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.chars += len(line)
+        if self.chars > 2 * MAX_LINE_CHARS:
+            raise csv.Error(f"a row of more than {2 * MAX_LINE_CHARS} characters")
+        return line
+
+
 def _delimited_rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """(line at which the row ends, its values or what is wrong with it)."""
     csv.field_size_limit(MAX_LINE_CHARS)
-    records = csv.reader(lines, delimiter=delimiter, strict=True)
+    row_lines = _RowLines(lines)
+    records = csv.reader(row_lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
+        row_lines.chars = 0
         try:
             fields = next(records)
         except StopIteration:
