@@ -247,6 +247,35 @@ def test_pages_in_the_place_of_pictures_are_refused() -> None:
     assert [("not_an_image", "html")] * 3 == [(answer.status, answer.detail) for answer in answers]
 
 
+@pytest.mark.parametrize("line", [b"X-More: of the same\r\n", b"x" * 5000, b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_endless_heads_end(line: bytes) -> None:
+    """A head that does not end, in lines, in one line, or of provisional answers, ends within the URL's time."""
+
+    async def handle(writer: asyncio.StreamWriter, _: dict[str, str]) -> None:
+        writer.write(b"" if line.startswith(b"HTTP") else b"HTTP/1.1 200 OK\r\n")
+        while not writer.is_closing():
+            writer.write(line * 10)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    start = time.monotonic()
+    answer = one(handle, retries=0)
+
+    assert answer.status in ("connection_failed", "timeout")
+    assert time.monotonic() - start < 4
+
+
+def test_a_long_first_body_does_not_keep_the_host_waiting() -> None:
+    """Once robots.txt is read, a host is asked at its pace, though its first URL takes long."""
+    with HostileServer({"/slow": endless(b"\xff", 0.05), "/a": reply(JPEG)}) as server:
+        requests = [Request(number=n, url=server.url(path), kind="image") for n, path in enumerate(["/slow", "/a"])]
+        start = time.monotonic()
+        first = next(iter(download(requests, config(server))))
+
+    assert (1, "ok") == (first.number, first.status)
+    assert time.monotonic() - start < 1.5
+
+
 # Statuses, retries
 
 
@@ -445,7 +474,9 @@ def test_spellings_of_the_loopback(host: str) -> None:
 
 def test_is_address() -> None:
     """Hosts that the URL standard takes for addresses, and names."""
-    assert [True, True, False, False] == [is_address(host) for host in ("1.2.3.4", "::1", "a.1b", "localhost")]
+    hosts = ("1.2.3.4", "::1", "a.1b", "host1", "localhost")
+
+    assert [True, True, False, False, False] == [is_address(host) for host in hosts]
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["::1"], ["10.0.0.1", "192.168.0.1"]])

@@ -16,8 +16,8 @@ _SITE_LOCAL = ipaddress.IPv6Network("fec0::/10")  # RFC 3879
 
 
 def is_address(host: str) -> bool:
-    """Whether a URL's host, without brackets, is an address and no name."""
-    return ":" in host or host[-1:].isdigit()  # the URL standard: a host that ends in a number is an IPv4 address
+    """Whether a host, as the URL standard spells it (no brackets), is an address and no name."""
+    return ":" in host or host.rpartition(".")[2].isdigit()  # what ends in a number is an IPv4 address
 
 
 def refused(address: str) -> bool:

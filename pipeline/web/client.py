@@ -75,7 +75,8 @@ class Ask:
 class Client:
     """Asks with one session: pooled connections, one TLS context, no cookies.
 
-    `memory` and `disk` bound what is held of bodies; `give_up` answers all that is queued for a host.
+    `memory` and `disk` bound what is held of bodies; `give_up` answers all that is queued for a host, `wake` looks whether
+    more may be asked now.
     """
 
     def __init__(
@@ -86,12 +87,14 @@ class Client:
         memory: Budget,
         disk: Budget,
         give_up: Callable[[str, DropReason, str], None],
+        wake: Callable[[], None],
     ) -> None:
         self._config = config
         self._turns = turns
         self._memory = memory
         self._disk = disk
         self._give_up = give_up
+        self._wake = wake
         self._limits = {
             "image": Limits(max_bytes=images.max_bytes, max_pixels=images.max_pixels),
             "video": Limits(max_bytes=config.max_video_bytes, max_pixels=0),
@@ -263,6 +266,7 @@ class Client:
         if delay_s is not None:
             delay_s = min(delay_s, self._config.max_crawl_delay_s)
         self._turns.pace(host, delay_s, asyncio.get_running_loop().time())
+        self._wake()
         return robots
 
     async def _get_robots(self, url: str) -> Robots:

@@ -124,7 +124,9 @@ class _Line:
             self._loop.close()
 
     async def _run(self, requests: list[Request]) -> None:
-        self._client = Client(self._config, self._images, self._turns, self._memory, self._disk, self._give_up)
+        self._client = Client(
+            self._config, self._images, self._turns, self._memory, self._disk, self._give_up, self._pump
+        )
         try:
             for request in requests:
                 ask = Ask(request)

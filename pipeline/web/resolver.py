@@ -49,9 +49,9 @@ class Resolver(AbstractResolver):
         Raises:
             AddressRefused: none may.
         """
-        if f"{host}:{port}" in self._allow:
+        if _pair(host, port) in self._allow:
             return list(addresses)
-        good = [address for address in addresses if not refused(address) or f"{address}:{port}" in self._allow]
+        good = [address for address in addresses if not refused(address) or _pair(address, port) in self._allow]
         if not good:
             raise AddressRefused(f"{', '.join(addresses)} port {port} is not of the public web")
         return good
@@ -107,3 +107,7 @@ class Resolver(AbstractResolver):
     async def close(self) -> None:
         """Lets go of the threads; those that hang in the system's resolver end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _pair(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
