@@ -79,7 +79,9 @@ class DropReason(StrEnum):
     TAKEN_DOWN = "taken_down"  # it, or what it is a copy of, was taken down
     CONTAMINATED = "contaminated"  # shares text or a picture with an evaluation set
     IN_EARLIER_RUN = "in_earlier_run"  # a run that this one is deduplicated against holds it, or a near copy
-    NEAR_DUPLICATE = "near_duplicate"  # a better page has nearly the same text; the detail names it, the value is the similarity
+    NEAR_DUPLICATE = (
+        "near_duplicate"  # a better page has nearly the same text; the detail names it, the value is the similarity
+    )
     SAME_IMAGES = "same_images"  # a later page shows the same set of pictures
     DOMAIN_BOILERPLATE = "domain_boilerplate"  # a paragraph that stands on many pages of its domain
     FREQUENT_URL = "frequent_url"  # every candidate URL of the medium stands on too many pages
@@ -96,7 +98,9 @@ class DropReason(StrEnum):
     TOO_MANY_REDIRECTS = "too_many_redirects"
     REDIRECTED = "redirected"  # leads to another host, which is asked in the next round
     ROBOTS_DISALLOWED = "robots_disallowed"  # robots.txt of the host says no
-    ROBOTS_UNREACHABLE = "robots_unreachable"  # robots.txt answers with an error of the server, or not at all (RFC 9309: no)
+    ROBOTS_UNREACHABLE = (
+        "robots_unreachable"  # robots.txt answers with an error of the server, or not at all (RFC 9309: no)
+    )
     MISSING_FILE = "missing_file"  # a local file of a table that is not there
     OUTSIDE_FOLDER = "outside_folder"  # a local path of a table that leaves the table's folder
     NOT_AN_IMAGE = "not_an_image"  # the bytes are no picture format
