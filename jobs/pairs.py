@@ -16,7 +16,8 @@ from schemas.document import MediumKind
 def run(job: Job, tables: list[Table], kind: MediumKind) -> None:
     """Tables to shards."""
     extract(job, tables, kind)
-    selection.run(job)
+    # A row is a pair: rows that share a picture are no copies of each other, and shard counts a picture's texts.
+    selection.run(job, msgspec.structs.replace(job.config.select, max_url_pages=0, same_images=False))
     fetch.run(job)
     shard.run(job)
 

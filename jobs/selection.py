@@ -1,6 +1,9 @@
 """m3w select: which documents stay, and which media URLs they name."""
 
+import msgspec
+
 from jobs.job import Job
+from pipeline.config import SelectConfig
 from pipeline.dedup.minhash import BANDS
 from pipeline.runfolder import digest
 from pipeline.stages.near import BAND
@@ -9,13 +12,14 @@ from pipeline.stages.selection import CANDIDATE, DOCUMENT_KEY, RULES_VERSION, ST
 from pipeline.transforms import Select
 
 
-def run(job: Job) -> None:
-    """Selects among all extracted documents."""
+def run(job: Job, config: SelectConfig | None = None) -> None:
+    """Selects among all extracted documents, by the job's configuration or another one."""
     extract = job.needs("extract", STAGE)
-    identity = digest(STAGE, RULES_VERSION, job.config.select, extract.identity)
+    config = config or job.config.select
+    identity = digest(STAGE, RULES_VERSION, config, extract.identity)
     if job.is_done(STAGE, identity):
         return
-    tasks = select_tasks(job, identity)
+    tasks = [msgspec.structs.replace(task, config=config) for task in select_tasks(job, identity)]
     if tasks:
         job.run(STAGE, [task.output for task in tasks], lambda pipeline: pipeline | Select(tasks, job.engine.processes))
     job.folder.finish(STAGE, identity, [task.output for task in tasks])

@@ -38,11 +38,16 @@ class SelectConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Which documents stay; 0 turns a rule off.
 
     `banned_url_words` are matched as whole words of the page's URL, case folded. `near_duplicates` is the share of common runs of five words
-    from which on the worse of two texts goes (0..1, by MinHash).
+    from which on the worse of two texts goes (0..1, by MinHash). A picture goes whose every URL stands on more than `max_url_pages` pages, a
+    paragraph that stands on `max_domain_paragraphs` pages of its domain and more. Of pages with the same set of pictures the latest stays,
+    if `same_images`.
     """
 
     banned_url_words: list[str] = []
     near_duplicates: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.75  # FineWeb
+    max_url_pages: Annotated[int, msgspec.Meta(ge=0)] = 10  # OBELICS
+    max_domain_paragraphs: Annotated[int, msgspec.Meta(ge=0)] = 3  # OBELICS
+    same_images: bool = True  # OBELICS
 
 
 class ShardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.isolate import Workers
 from pipeline.runfolder import RunFolder
-from pipeline.stages import assemble, fetch, near, picks, selection
+from pipeline.stages import assemble, fetch, frequency, near, picks, selected, selection
 from pipeline.stages.packed import by_part, split
 from schemas.errors import M3wError
 
@@ -93,24 +93,76 @@ class Select(beam.PTransform):  # type: ignore[misc]
             stayed = kept | "Near" >> NearDuplicates(tasks, in_child)
             kept, capped = stayed.kept, stayed.capped
             verdicts.append(stayed.verdicts)
+        kept, same, frequent = kept | "Frequent" >> Repetitions(tasks, in_child)
+        verdicts.append(same)
         owned = (
-            kept
-            | "GroupKept" >> beam.GroupByKey()
-            | "MediaKeysTask" >> beam.MapTuple(lambda part, kept: _media_keys_task(part, kept, tasks))
+            {"kept": kept, "frequent": frequent}
+            | "GroupKept" >> beam.CoGroupByKey()
+            | "MediaKeysTask" >> beam.MapTuple(lambda part, groups: _frequency_task(part, groups, tasks))
             | "MediaKeys"
-            >> beam.ParDo(InChild(selection.media_keys, in_child, flat=True)).with_output_types(tuple[int, bytes])
+            >> beam.ParDo(InChild(selected.media_keys, in_child, flat=True)).with_output_types(tuple[int, bytes])
             | "GroupByMediaUrl" >> beam.GroupByKey()
             | "FirstOwners"
-            >> beam.FlatMapTuple(lambda _, blobs: by_part(selection.first_owners(blobs)))  # (part, CANDIDATE)
+            >> beam.FlatMapTuple(lambda _, blobs: by_part(selection.first_owners(blobs)))  # (part, OWNED)
         )
-        every = pipeline | "EveryPart" >> beam.Create([(task.number, b"") for task in self._tasks], reshuffle=False)
-        groups = {"kept": kept, "verdicts": verdicts | beam.Flatten(), "owned": owned, "capped": capped, "every": every}
+        groups = {"kept": kept, "verdicts": verdicts | beam.Flatten(), "frequent": frequent, "owned": owned}
+        every = pipeline | "EveryPart" >> beam.Create([(task.number, b"") for task in tasks], reshuffle=False)
         return (
             groups
+            | {"capped": capped, "every": every}
             | "GroupByPart" >> beam.CoGroupByKey()
             | "WriteTask" >> beam.MapTuple(lambda part, groups: _write_task(part, groups, tasks))
-            | "Write" >> beam.ParDo(InChild(selection.write_selected, in_child)).with_output_types(Any)
+            | "Write" >> beam.ParDo(InChild(selected.write_selected, in_child)).with_output_types(Any)
         )
+
+
+class Repetitions(beam.PTransform):  # type: ignore[misc]
+    """What stands on too many pages goes. In: (part, RANKED). Out: (part, RANKED) that stay, (part, VERDICT), (part, PAGES) of what is too frequent."""
+
+    def __init__(self, tasks: list[selection.SelectTask], processes: int) -> None:
+        super().__init__()
+        self._tasks, self._processes = tasks, processes
+
+    def expand(self, kept: Any) -> Any:
+        """Comments give the element type after each step."""
+        tasks, in_child, config = self._tasks, self._processes, self._tasks[0].config
+        frequent = (
+            {"kept": kept}
+            | "GroupByPart" >> beam.CoGroupByKey()
+            | "CountTask" >> beam.MapTuple(lambda part, groups: _frequency_task(part, groups, tasks))
+            | "Count"
+            >> beam.ParDo(InChild(frequency.page_counts, in_child, flat=True)).with_output_types(tuple[int, bytes])
+            | "GroupByKey" >> beam.GroupByKey()  # (bucket, PAGES)
+            | "Sum" >> beam.FlatMapTuple(lambda _, blobs: by_part(frequency.sums(blobs, config)))
+        )
+        left = (
+            {"kept": kept, "frequent": frequent}
+            | "GroupFrequent" >> beam.CoGroupByKey()
+            | "WeedTask" >> beam.MapTuple(lambda part, groups: _frequency_task(part, groups, tasks))
+            | "Weed" >> beam.ParDo(InChild(frequency.weed, in_child)).with_output_types(Any)
+            | "Left" >> beam.ParDo(_Left()).with_outputs("image_sets", main="kept")
+        )
+        latest = (
+            left.image_sets  # (bucket, IMAGE_SET)
+            | "GroupByImages" >> beam.GroupByKey()
+            | "LatestOfImages" >> beam.ParDo(_LatestOfImages()).with_outputs("verdicts", main="kept")
+        )
+        return latest.kept if config.same_images else left.kept, latest.verdicts, frequent
+
+
+class _Left(beam.DoFn):  # type: ignore[misc]
+    def process(self, element: frequency.Left) -> Iterator[Any]:
+        yield element.part, element.kept
+        for bucket, blob in element.image_sets:
+            yield beam.pvalue.TaggedOutput("image_sets", (bucket, blob))
+
+
+class _LatestOfImages(beam.DoFn):  # type: ignore[misc]
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        survivors, verdicts = frequency.latest_of_images(element[1])
+        yield from by_part(frequency.ranked(survivors))
+        for part, blob in by_part(verdicts):
+            yield beam.pvalue.TaggedOutput("verdicts", (part, blob))
 
 
 class NearDuplicates(beam.PTransform):  # type: ignore[misc]
@@ -186,13 +238,17 @@ class _FirstByText(beam.DoFn):  # type: ignore[misc]
             yield beam.pvalue.TaggedOutput("verdicts", (part, blob))
 
 
-def _media_keys_task(part: int, kept: Iterable[bytes], tasks: list[selection.SelectTask]) -> selection.MediaKeysTask:
-    return selection.MediaKeysTask(select=tasks[part], kept=b"".join(kept))
+def _frequency_task(
+    part: int, groups: dict[str, Iterable[bytes]], tasks: list[selection.SelectTask]
+) -> frequency.FrequencyTask:
+    return frequency.FrequencyTask(
+        select=tasks[part], kept=b"".join(groups["kept"]), frequent=b"".join(groups.get("frequent", ()))
+    )
 
 
-def _write_task(part: int, groups: dict[str, Iterable[Any]], tasks: list[selection.SelectTask]) -> selection.WriteTask:
-    packed = {name: b"".join(groups[name]) for name in ("kept", "verdicts", "owned")}
-    return selection.WriteTask(select=tasks[part], capped=sum(groups["capped"]), **packed)
+def _write_task(part: int, groups: dict[str, Iterable[Any]], tasks: list[selection.SelectTask]) -> selected.WriteTask:
+    packed = {name: b"".join(groups[name]) for name in ("kept", "verdicts", "frequent", "owned")}
+    return selected.WriteTask(select=tasks[part], capped=sum(groups["capped"]), **packed)
 
 
 class FetchFromCrawl(beam.PTransform):  # type: ignore[misc]

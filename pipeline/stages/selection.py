@@ -16,6 +16,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,16 +26,12 @@ from numpy.typing import NDArray
 from pipeline.config import SelectConfig
 from pipeline.isolate import Note
 from pipeline.runfolder import RunFolder
-from pipeline.stages.extract import TRACK_RANK, drop_row, fallen
-from pipeline.stages.media_index import key16
-from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_bytes, key_numbers, split
-from pipeline.urls import media_key
-from schemas.document import DraftMedium, Provenance, decode_draft_nodes
-from schemas.drops import Drop, DropReason
-from schemas.tables import DOCUMENTS, DROPS, MEDIA_URLS, SELECTED, TableWriter, read_table
+from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_numbers, split
+from schemas.drops import DropReason
+from schemas.tables import DOCUMENTS, read_table
 
 STAGE = "select"
-RULES_VERSION = 2
+RULES_VERSION = 3
 
 DOCUMENT_KEY = np.dtype(
     [
@@ -50,7 +47,7 @@ DOCUMENT_KEY = np.dtype(
     ]
 )
 # A document that goes: the reason's place in VERDICTS, and the key and date of the document that stays in its stead.
-VERDICTS = (DropReason.DUPLICATE_URL, DropReason.DUPLICATE_TEXT, DropReason.NEAR_DUPLICATE)
+VERDICTS = (DropReason.DUPLICATE_URL, DropReason.DUPLICATE_TEXT, DropReason.NEAR_DUPLICATE, DropReason.SAME_IMAGES)
 VERDICT = np.dtype(
     [
         ("part", "<u4"),
@@ -122,7 +119,7 @@ def latest_by_url(blobs: Iterable[bytes]) -> tuple[Records, Records]:
     """(survivors, verdicts) of one bucket: of each URL the latest capture survives."""
     records = join(blobs, DOCUMENT_KEY)
     order = np.lexsort((records["tie"], _latest_first(records), records["lo"], records["hi"]))
-    return _first_stays(records[order], VERDICTS.index(DropReason.DUPLICATE_URL))
+    return first_stays(records[order], VERDICTS.index(DropReason.DUPLICATE_URL))
 
 
 def rekey_by_text(survivors: Records) -> Records:
@@ -148,7 +145,7 @@ def first_by_text(blobs: Iterable[bytes]) -> tuple[Records, Records]:
             records["hi"],
         )
     )
-    survivors, verdicts = _first_stays(
+    survivors, verdicts = first_stays(
         records[order], VERDICTS.index(DropReason.DUPLICATE_TEXT), better=("text_hi", "text_lo")
     )
     return survivors, verdicts
@@ -158,7 +155,8 @@ def _latest_first(records: Records) -> NDArray[np.int64]:
     return -records["date"].astype(np.int64)
 
 
-def _first_stays(records: Records, reason: int, better: tuple[str, str] = ("hi", "lo")) -> tuple[Records, Records]:
+def first_stays(records: Records, reason: int, better: tuple[str, str] = ("hi", "lo")) -> tuple[Records, Records]:
+    """(survivors, verdicts) of sorted records: the first of each key stays; the fields `better` hold its URL's key."""
     first = first_of_runs(records, ("hi", "lo"))
     stays = first == np.arange(len(records))
     verdicts = np.zeros(int((~stays).sum()), dtype=VERDICT)
@@ -188,20 +186,7 @@ def best_first(records: Records) -> tuple[NDArray[np.int64], ...]:
     return records["tie"], records["url"], *descending
 
 
-class MediaKeysTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A part with its kept rows."""
-
-    select: SelectTask
-    kept: bytes
-
-
-def media_keys(task: MediaKeysTask, note: Note, skip: frozenset[int]) -> Bucketed:
-    """The keys of all candidates that a part's kept documents name, by bucket."""
-    rows = np.sort(join([task.kept], RANKED)["row"])
-    return list(split(candidate_records(task.select, rows), task.select.buckets))
-
-
-def candidate_records(task: SelectTask, rows: Records) -> Records:
+def candidate_records(task: SelectTask, rows: NDArray[Any]) -> Records:
     """A record for each candidate of the documents in these rows of a part."""
     packed = read_documents(task, ["media_keys"])["media_keys"].take(pa.array(rows)).to_pylist()
     candidates = np.frombuffer(b"".join(packed), dtype=PACKED_CANDIDATE)
@@ -226,99 +211,11 @@ def first_owners(blobs: Iterable[bytes]) -> Records:
     return owners
 
 
-class WriteTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A part with all that was decided about it: kept rows, verdicts, owned media URLs (packed)."""
-
-    select: SelectTask
-    kept: bytes
-    verdicts: bytes
-    owned: bytes
-    capped: int = 0
-
-
-def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[str, int]:
-    """Writes the verdict part of one documents part; returns its counts."""
-    select = task.select
-    table = read_documents(select, None)
-    kept_rows = np.sort(join([task.kept], RANKED)["row"])
-    verdicts = {int(verdict["row"]): verdict for verdict in join([task.verdicts], VERDICT)}
-    name = select.output
-    with RunFolder(select.run_url).part(STAGE, name) as part:
-        part.detail = select.part
-        selected = TableWriter(part.file(f"selected/{name}.parquet"), SELECTED)
-        drops = TableWriter(part.file(f"drops/{STAGE}-{name}.parquet"), DROPS)
-        urls = TableWriter(part.file(f"media-urls/{name}.parquet"), MEDIA_URLS)
-        is_kept = set(kept_rows.tolist())
-        for row, document in enumerate(
-            table.select(["key", "url", "nodes", "source", "offset", "length", "digest"]).to_pylist()
-        ):
-            if row in is_kept:
-                selected.add({"row": row, "key": document["key"]})
-                part.counts["documents"] += 1
-                continue
-            for drop in _document_drops(document, verdicts.get(row), select.config):
-                part.counts[f"{drop.kind}s.dropped.{drop.reason}"] += 1
-                drops.add(drop_row(STAGE, drop, document["url"], _provenance(document)))
-        for url in _media_url_rows(table, join([task.owned], OWNED)):
-            urls.add(url)
-        part.counts["media_urls"] = urls.count
-        part.counts["near_duplicates.capped"] = task.capped
-        for writer in (selected, drops, urls):
-            writer.close()
-        return dict(part.counts)
-
-
-def _document_drops(document: dict[str, object], verdict: Records | None, config: SelectConfig) -> list[Drop]:
-    nodes = decode_draft_nodes(str(document["nodes"]))
-    url = str(document["url"])
-    if verdict is None:
-        page = Drop(
-            kind="page", reason=DropReason.BANNED_URL, url=url, detail=banned_word(url, config.banned_url_words) or ""
-        )
-    else:
-        better = key_bytes(verdict["better_hi"], verdict["better_lo"]).hex()
-        date = datetime.fromtimestamp(int(verdict["better_date"]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        reason = VERDICTS[verdict["reason"]]
-        page = Drop(kind="page", reason=reason, url=url, detail=f"kept: {better} of {date}")
-        if reason is DropReason.NEAR_DUPLICATE:
-            page = msgspec.structs.replace(
-                page,
-                value=round(float(verdict["similarity"]), 4),
-                threshold=config.near_duplicates,
-                detail=f"better: {better} of {date}",
-            )
-    return [page, *fallen(nodes, page)]
-
-
-def _media_url_rows(table: pa.Table, owned: Records) -> list[dict[str, object]]:
-    owned = owned[np.lexsort((owned["rank"], owned["medium"], owned["row"]))]
-    rows: list[dict[str, object]] = []
-    media: list[DraftMedium] = []
-    decoded_row = -1
-    for record in owned:
-        row = int(record["row"])
-        if row != decoded_row:
-            nodes = decode_draft_nodes(table["nodes"][row].as_py())
-            media, decoded_row = [node for node in nodes if isinstance(node, DraftMedium)], row
-        medium = media[record["medium"]]
-        rank = int(record["rank"])
-        url = medium.tracks[rank - TRACK_RANK] if rank >= TRACK_RANK else medium.candidates[rank].url
-        kind = "track" if rank >= TRACK_RANK else medium.kind
-        rows.append(
-            {"url": url, "media_key": key16(media_key(url)), "kind": kind, "page_url": table["url"][row].as_py()}
-        )
-    return rows
-
-
 def read_documents(task: SelectTask, columns: list[str] | None) -> pa.Table:
     """(Some columns of) a documents part."""
     name = f"documents/{task.part}.parquet"
     with RunFolder(task.run_url).store.open(name) as file:
         return read_table(file, DOCUMENTS, name, columns)
-
-
-def _provenance(document: dict[str, object]) -> Provenance:
-    return msgspec.convert({field: document[field] for field in ("source", "offset", "length", "digest")}, Provenance)
 
 
 def _seconds(date: str) -> int:

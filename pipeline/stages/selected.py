@@ -1,0 +1,153 @@
+"""select, the end: the media URLs that the kept documents name, each once, and one verdict part for each documents part.
+
+media_keys       a part's kept rows, what stands on too many pages  ->  (bucket of the media URL, keys)
+write_selected   a part with all that was decided about it          ->  selected, media-urls, drops
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from pipeline.config import SelectConfig
+from pipeline.isolate import Note
+from pipeline.runfolder import RunFolder
+from pipeline.stages.extract import TRACK_RANK, drop_row, fallen
+from pipeline.stages.frequency import GONE_CANDIDATE, PAGES, FrequencyTask, Weeded, weeded, without_frequent
+from pipeline.stages.media_index import key16
+from pipeline.stages.packed import Records, join, key_bytes, split
+from pipeline.stages.selection import (
+    OWNED,
+    RANKED,
+    STAGE,
+    VERDICT,
+    VERDICTS,
+    Bucketed,
+    SelectTask,
+    banned_word,
+    candidate_records,
+    read_documents,
+)
+from pipeline.stages.table import row_drops
+from pipeline.urls import media_key
+from schemas.document import DraftMedium, Provenance, decode_draft_nodes
+from schemas.drops import Drop, DropReason
+from schemas.tables import DROPS, MEDIA_URLS, SELECTED, TableWriter
+
+
+def media_keys(task: FrequencyTask, note: Note, skip: frozenset[int]) -> Bucketed:
+    """The keys of all candidates that a part's kept documents still name, by bucket."""
+    rows = np.sort(join([task.kept], RANKED)["row"])
+    named = without_frequent(candidate_records(task.select, rows), join([task.frequent], PAGES))
+    return list(split(named, task.select.buckets))
+
+
+class WriteTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A part with all that was decided about it: kept rows, verdicts, what is too frequent, owned media URLs (packed)."""
+
+    select: SelectTask
+    kept: bytes
+    verdicts: bytes
+    frequent: bytes
+    owned: bytes
+    capped: int = 0
+
+
+def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[str, int]:
+    """Writes the verdict part of one documents part; returns its counts."""
+    select = task.select
+    table = read_documents(select, None)
+    kept_rows = set(join([task.kept], RANKED)["row"].tolist())
+    verdicts = {int(verdict["row"]): verdict for verdict in join([task.verdicts], VERDICT)}
+    gone = _gone(select, table.num_rows, verdicts, join([task.frequent], PAGES))
+    name = select.output
+    with RunFolder(select.run_url).part(STAGE, name) as part:
+        part.detail = select.part
+        selected = TableWriter(part.file(f"selected/{name}.parquet"), SELECTED)
+        drops = TableWriter(part.file(f"drops/{STAGE}-{name}.parquet"), DROPS)
+        urls = TableWriter(part.file(f"media-urls/{name}.parquet"), MEDIA_URLS)
+        columns = ["key", "url", "nodes", "columns", "source", "offset", "length", "digest"]
+        for row, document in enumerate(table.select(columns).to_pylist()):
+            weeded_out = gone.get(row, _NOTHING)
+            dropped = weeded_out.drops
+            if row in kept_rows:
+                selected.add({"row": row, "key": document["key"], **_packed(weeded_out)})
+                part.counts["documents"] += 1
+            else:
+                page = _page_drop(str(document["url"]), verdicts.get(row), weeded_out.page, select.config)
+                left = [
+                    node
+                    for place, node in enumerate(decode_draft_nodes(document["nodes"]))
+                    if place not in weeded_out.nodes
+                ]
+                dropped = [page, *dropped, *fallen(left, page)]
+            if dropped and document["columns"] is not None:
+                dropped = row_drops(dropped)
+            for drop in dropped:
+                part.counts[f"{drop.kind}s.dropped.{drop.reason}"] += 1
+                drops.add(drop_row(STAGE, drop, document["url"], _provenance(document)))
+        for url in _media_url_rows(table, join([task.owned], OWNED)):
+            urls.add(url)
+        part.counts["media_urls"] = urls.count
+        part.counts["near_duplicates.capped"] = task.capped
+        for writer in (selected, drops, urls):
+            writer.close()
+        return dict(part.counts)
+
+
+_NOTHING = Weeded(nodes=[], candidates=[], drops=[], page=None)
+_AFTER_WEEDING = VERDICTS.index(DropReason.SAME_IMAGES)
+
+
+def _gone(task: SelectTask, rows: int, verdicts: dict[int, Records], frequent: Records) -> dict[int, Weeded]:
+    """What went from the documents that were still there when repetitions were counted."""
+    there = [row for row in range(rows) if row not in verdicts or verdicts[row]["reason"] == _AFTER_WEEDING]
+    return weeded(task, np.array(there, dtype=np.uint32), frequent)
+
+
+def _packed(gone: Weeded) -> dict[str, bytes | None]:
+    return {
+        "gone_nodes": np.array(gone.nodes, dtype="<u2").tobytes() or None,
+        "gone_candidates": np.array(gone.candidates, dtype=GONE_CANDIDATE).tobytes() or None,
+    }
+
+
+def _page_drop(url: str, verdict: Records | None, emptied: DropReason | None, config: SelectConfig) -> Drop:
+    if verdict is None:
+        word = banned_word(url, config.banned_url_words)
+        reason = emptied if word is None and emptied is not None else DropReason.BANNED_URL
+        return Drop(kind="page", reason=reason, url=url, detail=word or "")
+    better = key_bytes(verdict["better_hi"], verdict["better_lo"]).hex()
+    date = datetime.fromtimestamp(int(verdict["better_date"]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    reason = VERDICTS[verdict["reason"]]
+    if reason is not DropReason.NEAR_DUPLICATE:
+        return Drop(kind="page", reason=reason, url=url, detail=f"kept: {better} of {date}")
+    value, threshold = round(float(verdict["similarity"]), 4), config.near_duplicates
+    return Drop(
+        kind="page", reason=reason, url=url, value=value, threshold=threshold, detail=f"better: {better} of {date}"
+    )
+
+
+def _media_url_rows(table: pa.Table, owned: Records) -> list[dict[str, object]]:
+    owned = owned[np.lexsort((owned["rank"], owned["medium"], owned["row"]))]
+    rows: list[dict[str, object]] = []
+    media: list[DraftMedium] = []
+    decoded_row = -1
+    for record in owned:
+        row = int(record["row"])
+        if row != decoded_row:
+            nodes = decode_draft_nodes(table["nodes"][row].as_py())
+            media, decoded_row = [node for node in nodes if isinstance(node, DraftMedium)], row
+        medium = media[record["medium"]]
+        rank = int(record["rank"])
+        url = medium.tracks[rank - TRACK_RANK] if rank >= TRACK_RANK else medium.candidates[rank].url
+        kind = "track" if rank >= TRACK_RANK else medium.kind
+        rows.append(
+            {"url": url, "media_key": key16(media_key(url)), "kind": kind, "page_url": table["url"][row].as_py()}
+        )
+    return rows
+
+
+def _provenance(document: dict[str, object]) -> Provenance:
+    return msgspec.convert({field: document[field] for field in ("source", "offset", "length", "digest")}, Provenance)
