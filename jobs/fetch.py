@@ -36,7 +36,7 @@ def _look_up_and_take(job: Job, select_parts: list[str]) -> None:
     for commit in commits:  # a part refers to its own input and to its own copies
         named = {name: places[name] for name in (commit.detail, copies_name(commit.part)) if name in places}
         index.append(LookupTask(run_url=job.url, part=commit.part, buckets=buckets, files=named))
-    chunk = ChunkTask(run_url=job.url, file=files[0], references=b"", config=job.config.images)
+    chunk = ChunkTask(run_url=job.url, file=files[0], references=b"", config=job.config.images, video=job.config.video)
     redirects = min(MAX_REDIRECTS, job.total("extract", "records.redirect"))
     transform = FetchFromCrawl(wanted, index, chunk, files, redirects, job.engine.processes)
     job.run(STAGE, [], lambda pipeline: pipeline | transform | WriteNames(job.url, NAMES))

@@ -4,7 +4,7 @@ In: a `WarcRecord`. Out: the one value for it. The bytes say what a body is befo
 label's word, so that a listing of HTML source does not become a page.
 """
 
-from typing import Literal, TypedDict
+from typing import Literal, TypeAlias, TypedDict
 from urllib.parse import urljoin
 
 import msgspec
@@ -18,7 +18,9 @@ from schemas.document import Provenance
 from schemas.drops import Drop, DropReason
 
 HTML = ("text/html", "application/xhtml+xml")
+MediaKind: TypeAlias = Literal["image", "video", "track"]
 
+_MEDIA: dict[str, MediaKind] = {"image": "image", "video": "video", "text/vtt": "track"}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SNIFFED_BYTES = 1 << 10
 _SNIFFED_PACKED_BYTES = 16 << 10  # a body's first bytes on the wire: enough to decode `_SNIFFED_BYTES`
@@ -68,9 +70,9 @@ def classify(record: WarcRecord, place: Place) -> Record:
     mime = _media_type(record, response)
     if mime in HTML:
         return _page(record, response, place)
-    kind = mime.partition("/")[0]
-    if (kind == "image" or kind == "video") and _is_whole(response):
-        return _medium(record, response, place, "image" if kind == "image" else "video", mime)
+    kind = _MEDIA.get("text/vtt" if mime == "text/vtt" else mime.partition("/")[0])
+    if kind is not None and _is_whole(response):
+        return _medium(record, response, place, kind, mime)
     return OtherRecord(what=family(mime) if response.status == 200 else "error")
 
 
@@ -151,15 +153,13 @@ def _page(record: WarcRecord, response: Response, place: Place) -> Page | Drop:
     )
 
 
-def _medium(
-    record: WarcRecord, response: Response, place: Place, kind: Literal["image", "video"], mime: str
-) -> MediaRecord | Drop:
+def _medium(record: WarcRecord, response: Response, place: Place, kind: MediaKind, mime: str) -> MediaRecord | Drop:
     copy = None
     if not (record.alone and place.by_offset):
         body = decoded(record, response, place.limits.max_record_bytes)
         if body.too_large or len(record.block) < record.block_length:
             return Drop(
-                kind=kind,
+                kind="image" if kind == "image" else "video",
                 reason=DropReason.TOO_MANY_BYTES,
                 medium_url=target_uri(record),
                 value=record.block_length,

@@ -34,10 +34,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MediaRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An image or a video: where its record is, or, where that cannot be read by itself, a copy of its bytes."""
+    """An image, a video or a text track of one: where its record is, or, where that cannot be read by itself, a copy of its bytes."""
 
     url: str
-    kind: Literal["image", "video"]
+    kind: Literal["image", "video", "track"]
     mime: str
     date: str
     digest: str

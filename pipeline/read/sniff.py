@@ -22,6 +22,8 @@ _MAGIC = (
     (b"%PDF-", "application/pdf"),
     (b"PK\x03\x04", "application/zip"),
     (b"\x1f\x8b\x08", "application/gzip"),
+    (b"WEBVTT", "text/vtt"),
+    (b"\xef\xbb\xbfWEBVTT", "text/vtt"),
     (b"wOFF", "font/woff"),
     (b"wOF2", "font/woff2"),
 )

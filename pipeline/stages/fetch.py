@@ -5,34 +5,38 @@
     look_up         a bucket            ->  references found, redirects to be followed in the next round
     fetch_chunk     references into one stretch of one file -> a tar in img2dataset's layout and its media table
 
-Of several records of one URL the latest is taken. Each picture is checked, measured, hashed and resized once (`pipeline.images`); what fails is a row of
-the media table with its reason, like what succeeds, so that a filter's threshold can change without another fetch.
+Of several records of one URL the latest is taken. Each picture is checked, measured, hashed and resized once (`pipeline.images`), each video cut into clips
+(`pipeline.video`); what fails is a row of the media table with its reason, like what succeeds, so that a filter's threshold can change without
+another fetch.
 """
 
+import io
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from pipeline.images import ImageConfig, Picture, prepare
+from pipeline.images import ImageConfig, prepare
 from pipeline.isolate import Note
 from pipeline.read.reference import read_reference
 from pipeline.runfolder import PartWriter, RunFolder, digest
-from pipeline.stages.media_part import describe, media_row
+from pipeline.stages.media_part import Stored, media_members, media_row, sample_name
 from pipeline.stages.packed import KEY, Records, find_keys, first_of_runs, join, key_bytes, key_numbers, split
 from pipeline.stages.selection import hash_number
 from pipeline.store import Store
+from pipeline.video.config import VideoConfig
+from pipeline.video.cut import cut
 from schemas.drops import Drop, DropReason
 from schemas.shard import Sample, write_shard
 from schemas.tables import MEDIA, MEDIA_INDEX, MEDIA_URLS, TableWriter, read_table
 
 STAGE = "fetch"
-RULES_VERSION = 2
+RULES_VERSION = 3
 MAX_REDIRECTS = 5  # ours: browsers follow 20, crawls of real sites hold chains of up to 3
 CHUNK_BYTES = 64 << 20  # ours: a stretch of a crawl file that one worker takes, some 1,000 pictures
 
-KINDS = ("image", "video", "redirect")
+KINDS = ("image", "video", "redirect", "track")
 # A URL that is wanted, and under which URL it is looked for in this round.
 WANTED = np.dtype([*KEY, ("for_hi", "<u8"), ("for_lo", "<u8")])
 # A record of the media index; `file` is a place in the sorted list of files that references name.
@@ -144,6 +148,7 @@ class ChunkTask(msgspec.Struct, frozen=True, kw_only=True):
     file: CrawlFile
     references: bytes
     config: ImageConfig
+    video: VideoConfig = VideoConfig()
 
     @property
     def output(self) -> str:
@@ -152,7 +157,7 @@ class ChunkTask(msgspec.Struct, frozen=True, kw_only=True):
         order = np.lexsort((found["for_lo"], found["for_hi"], found["offset"]))
         where = found[["for_hi", "for_lo", "kind", "offset", "length"]][order]
         content = (self.file.name, self.file.identity)
-        return digest(STAGE, RULES_VERSION, content, self.config, np.ascontiguousarray(where).tolist())
+        return digest(STAGE, RULES_VERSION, content, self.config, self.video, np.ascontiguousarray(where).tolist())
 
 
 def fetch_chunk(task: ChunkTask, note: Note, skip: frozenset[int]) -> str:
@@ -184,19 +189,21 @@ def _write_media(
         with Store(folder or ".").open(name) as file:
             starts = np.flatnonzero(np.diff(found["offset"], prepend=found["offset"][:1] + 1))
             for ordinal, run in enumerate(np.split(found, starts[1:])):
+                keys = [key_bytes(one["for_hi"], one["for_lo"]) for one in run]
+                kind = KINDS[run[0]["kind"]]
                 if ordinal in skip:
-                    picture: Picture | Drop = Drop(kind="image", reason=DropReason.WORKER_KILLED)
+                    media: list[Stored] | Drop = Drop(kind="image", reason=DropReason.WORKER_KILLED)
                 else:
                     note(ordinal)
-                    picture = _picture(task, file, run[0])
-                keys = [key_bytes(one["for_hi"], one["for_lo"]) for one in run]
-                first = len(rows)
-                rows.extend(media_row(key, KINDS[run[0]["kind"]], picture) for key in keys)
-                if isinstance(picture, Picture):
-                    stored.append(slice(first, len(rows)))
-                    yield Sample(
-                        keys[0].hex(), {picture.extension: picture.data, "json": describe(keys[0].hex(), picture)}
-                    )
+                    media = _media(task, file, run[0])
+                if isinstance(media, Drop):
+                    rows.extend(media_row(key, kind, media) for key in keys)
+                    continue
+                for clip, medium in enumerate(media):
+                    stored.append(slice(len(rows), len(rows) + len(keys)))
+                    rows.extend(media_row(key, kind, medium, clip) for key in keys)
+                    sample = sample_name(keys[0], clip)
+                    yield Sample(sample, media_members(sample, medium))
 
     entries = write_shard(samples(), part.file(f"media/{name}.tar"))
     for entry, of in zip(entries, stored, strict=True):
@@ -205,15 +212,26 @@ def _write_media(
     return rows
 
 
-def _picture(task: ChunkTask, file: Any, reference: Records) -> Picture | Drop:
-    if KINDS[reference["kind"]] == "video":
+def _media(task: ChunkTask, file: Any, reference: Records) -> list[Stored] | Drop:
+    """What one reference gives: a picture, the clips of a video, the text of a track."""
+    kind = KINDS[reference["kind"]]
+    if kind == "video" and not task.video.take:
         return Drop(kind="video", reason=DropReason.VIDEO_NOT_TAKEN)
     offset, length = int(reference["offset"]), int(reference["length"])
     if task.file.copied:
         file.seek(offset)
-        return prepare(file.read(length), task.config)
-    data = read_reference(file, offset, length)
-    return data if isinstance(data, Drop) else prepare(data, task.config)
+        data: bytes | Drop = file.read(length)
+    else:
+        data = read_reference(file, offset, length)
+    if isinstance(data, Drop):
+        return data
+    if kind == "track":
+        return [data]
+    if kind == "video":
+        clips = cut(io.BytesIO(data), task.video)
+        return clips if isinstance(clips, Drop) else list(clips)
+    picture = prepare(data, task.config)
+    return picture if isinstance(picture, Drop) else [picture]
 
 
 def _table(task: LookupTask, folder: str, schema: Any, columns: list[str] | None) -> Any:

@@ -4,22 +4,33 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 
 from pipeline.images import Picture, media_columns
+from pipeline.video.columns import clip_columns
+from pipeline.video.cut import Clip
 from schemas.drops import Drop
 from schemas.shard import Sample, write_shard
 from schemas.tables import MEDIA, TableWriter
 
+Stored: TypeAlias = Picture | Clip | bytes  # a picture, a clip of a video, the text of a track
 
-def media_row(key: bytes, kind: str, medium: Picture | Drop) -> dict[str, Any]:
-    """The row of one media URL: what was measured on its picture, or why there is none. `offset` is known when the tar is written."""
-    if isinstance(medium, Drop):
-        why = {"value": medium.value, "threshold": medium.threshold, "detail": medium.detail}
-        return {"media_key": key, "kind": kind, "status": medium.reason.value, **why}
-    return {"media_key": key, "kind": kind, "status": "ok", **media_columns(medium)}
+
+def media_row(key: bytes, kind: str, medium: Stored | Drop, clip: int = 0) -> dict[str, Any]:
+    """The row of one media URL: what was measured on its medium, or why there is none. `offset` is known when the tar is written; `clip` is a clip's place in its video."""
+    row = {"media_key": key, "kind": kind, "status": "ok"}
+    match medium:
+        case Drop():
+            why = {"value": medium.value, "threshold": medium.threshold, "detail": medium.detail}
+            return row | {"status": medium.reason.value, **why}
+        case Picture():
+            return row | media_columns(medium)
+        case Clip():
+            return row | {"clip": clip, **clip_columns(medium)}
+        case bytes():
+            return track_row(key, medium)
 
 
 def track_row(key: bytes, text: bytes) -> dict[str, Any]:
@@ -36,16 +47,23 @@ def track_row(key: bytes, text: bytes) -> dict[str, Any]:
     }
 
 
-def describe(key: str, picture: Picture, url: str | None = None) -> bytes:
+def media_members(name: str, medium: Stored, url: str | None = None) -> dict[str, bytes]:
+    """The members of a medium's sample, by extension; the first one is the medium."""
+    if isinstance(medium, bytes):
+        return {"vtt": medium}
+    return {medium.extension: medium.data, "json": describe(name, medium, url)}
+
+
+def describe(key: str, medium: Picture | Clip, url: str | None = None) -> bytes:
     """The JSON member, with img2dataset's names; `url` where it is known."""
     fields: dict[str, Any] = {
         "key": key,
         "status": "success",
-        "width": picture.width,
-        "height": picture.height,
-        "original_width": picture.source_width,
-        "original_height": picture.source_height,
-        "sha256": picture.source_sha256,
+        "width": medium.width,
+        "height": medium.height,
+        "original_width": medium.source_width,
+        "original_height": medium.source_height,
+        "sha256": medium.source_sha256,
     }
     return msgspec.json.encode(fields if url is None else {"url": url, **fields})
 
