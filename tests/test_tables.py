@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,10 +16,12 @@ from jobs.cli import main
 from jobs.pairs import tasks_of
 from pipeline.config import Config, load_config
 from pipeline.read import text_tables
+from pipeline.read.beside import url_beside
 from pipeline.read.tables import find_tables
 from pipeline.runfolder import RunFolder
 from pipeline.stages.table import cell, extract_table_slice
 from schemas.document import DraftMedium, MediumKind, decode_draft_nodes
+from schemas.drops import Drop
 from schemas.errors import InputError, UsageError
 from tests.pictures import encode, photo
 
@@ -352,3 +355,32 @@ def test_real_tables_give_all_their_pairs(tmp_path: Path, table: str, kind: Medi
     assert len(tables["documents"]) == pairs
     assert {row["kind"] for row in tables["media-index"]} == {kind}
     assert counts["pairs.in"] == pairs + counts["pairs.dropped.no_caption"]
+
+
+def test_tables_of_stores_find_the_files_beside_them(tmp_path: Path) -> None:
+    """A table in a store: files beside it are read from there, and paths do not leave its folder."""
+    store = fsspec.filesystem("memory")
+    data = encode(photo(200, 160), "PNG")
+    cells = ["sub/1.png", "sub/2.png", "sub", "../2.png", "/tables/set/sub/1.png"]
+    store.pipe_file("/tables/set/sub/1.png", data)
+    store.pipe_file("/tables/2.png", data)
+    store.pipe_file("/tables/set/t.csv", ("path,text\n" + "".join(f"{cell},boat\n" for cell in cells)).encode())
+    (task,) = tasks_of(str(tmp_path), Config(), find_tables(["memory://tables/set/t.csv"]), "image").values()
+    counts = extract_table_slice(task, lambda record: None, frozenset())
+    store.rm("/tables", recursive=True)
+
+    assert (1, 1) == (counts["documents"], counts["media_index"])
+    assert (2, 2) == (counts["pairs.dropped.missing_file"], counts["pairs.dropped.outside_folder"])
+
+
+def test_a_path_beside_a_table_on_the_web_is_a_url() -> None:
+    """It is a URL below the table's folder, or a drop."""
+    table = "https://a.example/set/t.csv"
+    asked = [url_beside(table, path) for path in ("a b?.png", "sub/../1.png")]
+    outside = [
+        url_beside(table, path) for path in ("../1.png", "/1.png", "ftp://a.example/set/1.png", "//b.example/1.png")
+    ]
+
+    assert ["https://a.example/set/a%20b%3F.png", "https://a.example/set/1.png"] == asked
+    assert {"outside_folder"} == {one.reason for one in outside if isinstance(one, Drop)}
+    assert not [one for one in outside if isinstance(one, str)]

@@ -7,6 +7,7 @@ published: so a path may lead to nothing but plain files in the table's own fold
 import os
 import posixpath
 from typing import cast
+from urllib.parse import quote, urljoin
 
 from pipeline.read.files import blamed, filesystem, is_local
 from schemas.drops import Drop, DropReason
@@ -53,6 +54,14 @@ class Beside:
                 return file.read(self._max_bytes)
         except (FileNotFoundError, PermissionError, ValueError) as error:  # ValueError: a path that no file can have
             return _drop(DropReason.MISSING_FILE, path, detail=str(error))
+
+
+def url_beside(table_url: str, path: str) -> str | Drop:
+    """The URL of a path in a table that came over HTTP: below the table's folder, asked for like any other."""
+    url = urljoin(table_url, quote(path))
+    if "://" in path or not url.startswith(table_url.rpartition("/")[0] + "/"):
+        return _drop(DropReason.OUTSIDE_FOLDER, path)
+    return url
 
 
 def _drop(

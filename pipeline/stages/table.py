@@ -12,13 +12,13 @@ import math
 import re
 from datetime import date, datetime, time
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import msgspec
 
 from pipeline.filters.pii import PiiConfig, scrub
 from pipeline.isolate import Note
-from pipeline.read.beside import Beside
+from pipeline.read.beside import Beside, url_beside
 from pipeline.read.slices import Slice
 from pipeline.read.sniff import sniff
 from pipeline.read.tables import Columns, table_rows
@@ -141,9 +141,7 @@ class _TableWriter:
             return Base("").join(raw) or _drop(DropReason.BAD_URL, raw)
         table_url = self._task.slice.input.url
         if _WEB.match(table_url):
-            url = urljoin(table_url, quote(raw))
-            inside = url.startswith(table_url.rpartition("/")[0] + "/") and "://" not in raw
-            return url if inside else _drop(DropReason.OUTSIDE_FOLDER, raw)
+            return url_beside(table_url, raw)
         data = self._beside.read(raw)
         if isinstance(data, Drop):
             return data
