@@ -14,6 +14,7 @@ import msgspec
 from pipeline.filters import FilterConfig
 from pipeline.filters.pii import PiiConfig
 from pipeline.images import ImageConfig, ImageFilterConfig
+from pipeline.lists.config import ListsConfig
 from pipeline.pairs.config import PairsConfig
 from pipeline.read.records import ReadLimits
 from pipeline.video.config import VideoConfig
@@ -65,6 +66,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     extract: ExtractConfig = ExtractConfig()
     filters: FilterConfig = FilterConfig()
     select: SelectConfig = SelectConfig()
+    lists: ListsConfig = ListsConfig()
     fetch: FetchConfig = FetchConfig()
     images: ImageConfig = ImageConfig()
     video: VideoConfig = VideoConfig()
