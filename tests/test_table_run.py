@@ -1,0 +1,67 @@
+"""m3w pairs, stage by stage: rows meet duplicates, lists and the fetch stage like pages of a crawl."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import fetch, pairs, selection
+from jobs.cli import main
+from jobs.engine import Engine
+from jobs.job import Job
+from jobs.presets import read_config
+from jobs.progress import Progress
+from pipeline.read.tables import find_tables
+from pipeline.runfolder import RunFolder
+from tests import crawls
+
+CAPTIONS = 12  # of one picture: more than the pages on which one may stand in a crawl
+
+
+def table(folder: Path) -> Path:
+    """A table with pictures beside it: one of many captions, one row twice, one picture too small, one that is none."""
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(crawls.picture(number * 9, 240, 220))
+    (folder / "text.png").write_text("no picture")
+    rows = [("0.png", f"a boat, seen for the {n}. time") for n in range(CAPTIONS)]
+    rows += [("1.png", "heron"), ("1.png", "heron"), ("2.png", "heron"), ("text.png", "text")]
+    lines = [json.dumps({"file": name, "caption": text}) for name, text in rows]
+    (folder / "t.jsonl").write_text("\n".join(lines))
+    return folder / "t.jsonl"
+
+
+def rows(out: Path, pattern: str) -> list[dict[str, object]]:
+    return [row for path in sorted(out.glob(pattern)) for row in pq.read_table(path).to_pylist()]
+
+
+def test_rows_go_through_select_and_fetch(tmp_path: Path) -> None:
+    """Of equal rows one stays; a picture keeps all its captions; each picture is taken once, from the copies."""
+    settings = ["select.same_images=false", "select.max_url_pages=0"]
+    out = tmp_path / "run"
+    folder = RunFolder(str(out))
+    folder.claim()
+    job = Job(folder, read_config("m3w", settings), Engine(1, [], [str(out)]), Progress())
+    pairs.extract(job, find_tables([str(table(tmp_path))]), "image")
+    selection.run(job)
+    fetch.run(job)
+
+    assert len(rows(out, "selected/*.parquet")) == CAPTIONS + 3
+    assert [(row["kind"], row["reason"]) for row in rows(out, "drops/select-*.parquet")] == [("pair", "duplicate_url")]
+    assert job.total("select", "pairs.dropped.duplicate_url") == 1
+    assert sorted(str(row["status"]) for row in rows(out, "media/*.parquet")) == ["not_an_image", "ok", "ok", "ok"]
+
+
+def test_a_wrong_table_harms_no_other_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that holds something else stays as it is, and so does one whose table is broken."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("mine")
+    good = table(tmp_path)
+    broken = good.with_name("broken.csv")
+    broken.write_bytes(b"file,caption\n0.png,caf\xe9\n")
+    codes = [main(["pairs", str(one), "--out", str(tmp_path / "out")]) for one in (broken, good)]
+
+    assert codes == [1, 2]
+    assert "broken.csv, line 2: not UTF-8" in capsys.readouterr().err
+    assert (tmp_path / "out/mine.txt").read_text() == "mine"
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"mine.txt", ".lock"}
