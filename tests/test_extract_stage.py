@@ -97,3 +97,19 @@ def test_a_page_of_very_many_pictures_is_a_drop(tmp_path: Path) -> None:
     assert [row["url"] for row in tables["documents"]] == ["http://a.example/one"]
     assert counts["pages.dropped.too_many_media"] == 1
     assert counts["images.dropped.with_page"] == MAX_MEDIA + 1
+
+
+def test_policies_are_rows(tmp_path: Path) -> None:
+    """A robots.txt of the crawl stands in a table of its own, which is there only if there is one."""
+    pages = [crawls.record("http://a.example/", crawls.page(1, ["/x.png"]), "text/html")]
+    robots = crawls.record("http://a.example/robots.txt", b"User-agent: *\nDisallow: /x\n", "text/plain")
+    counts, _ = extracted(tmp_path, [*pages, robots])
+
+    (path,) = (tmp_path / "run/policies").glob("*.parquet")
+    assert counts["records.policy"] == 1
+    assert pq.read_table(path).to_pylist() == [
+        {"origin": "http://a.example", "kind": "robots", "date": crawls.DATE, "text": "User-agent: *\nDisallow: /x\n"}
+    ]
+    (tmp_path / "other").mkdir()
+    extracted(tmp_path / "other", pages)
+    assert not (tmp_path / "other/run/policies").exists()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.read.inputs import find_inputs
-from pipeline.read.page import MediaRecord, OtherRecord, Page, ReadLimits, Record, Redirect
+from pipeline.read.page import MediaRecord, OtherRecord, Page, Policy, ReadLimits, Record, Redirect
 from pipeline.read.records import read
 from pipeline.read.reference import read_reference
 from pipeline.read.slices import slices
@@ -109,6 +109,27 @@ def test_resources_are_read_like_responses() -> None:
 
     assert (Page, MediaRecord, OtherRecord) == (type(page), type(image), type(text))
     assert HTML == page.html
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://A.org:80/robots.txt", ("http://a.org", "robots")),
+        ("https://a.org:8443/ai.txt", ("https://a.org:8443", "ai")),
+        ("https://a.org/.well-known/tdmrep.json", ("https://a.org", "tdmrep")),
+        ("https://a.org/files/robots.txt", None),
+        ("https://a.org/?/robots.txt", None),
+    ],
+)
+def test_policies_of_sites_are_kept(url: str, expected: tuple[str, str] | None) -> None:
+    """robots.txt and its kin come with the origin that they speak for; an error page in their place is none."""
+    text = "\ufeffUser-agent: *\nDisallow: /\n"
+    found = _one(response(url, text.encode(), "text/plain"))
+
+    assert expected == ((found.origin, found.kind) if isinstance(found, Policy) else None)
+    assert not isinstance(found, Policy) or found.text == text[1:]
+    assert not isinstance(_one(response(url, b"gone", "text/plain", status=404)), Policy)
+    assert isinstance(_one(response(url, HTML, "text/html")), Page)
 
 
 def test_all_other_types_are_counted() -> None:

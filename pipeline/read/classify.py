@@ -1,4 +1,4 @@
-"""What one WARC record is: a page, a medium, a redirect, or of no use.
+"""What one WARC record is: a page, a medium, a redirect, a site's policy, or of no use.
 
 In: a `WarcRecord`. Out: the one value for it. The bytes say what a body is before its label does, as in browsers; only text and XML are taken at their
 label's word, so that a listing of HTML source does not become a page.
@@ -10,7 +10,8 @@ from urllib.parse import urljoin
 import msgspec
 
 from pipeline.read.body import Body, decode_body
-from pipeline.read.page import MediaRecord, OtherRecord, Page, ReadLimits, Record, Redirect
+from pipeline.read.page import MediaRecord, OtherRecord, Page, Policy, ReadLimits, Record, Redirect
+from pipeline.read.policies import MAX_POLICY_BYTES, policy_place
 from pipeline.read.response import Response, parse_response
 from pipeline.read.sniff import family, sniff
 from pipeline.read.warc_record import WarcRecord
@@ -70,6 +71,9 @@ def classify(record: WarcRecord, place: Place) -> Record:
     mime = _media_type(record, response)
     if mime in HTML:
         return _page(record, response, place)
+    if response.status == 200 and (policy := policy_place(url)):
+        text = decoded(record, response, MAX_POLICY_BYTES).data.decode("utf-8", "replace").removeprefix("\ufeff")
+        return Policy(origin=policy[0], kind=policy[1], date=date, text=text)
     kind = _MEDIA.get("text/vtt" if mime == "text/vtt" else mime.partition("/")[0])
     if kind is not None and _is_whole(response):
         return _medium(record, response, place, kind, mime)

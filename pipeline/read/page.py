@@ -53,10 +53,19 @@ class Redirect(msgspec.Struct, frozen=True, kw_only=True):
     date: str
 
 
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What an origin (scheme, host, port) says about its use: the text of its robots.txt, ai.txt or tdmrep.json, its first 500 KiB."""
+
+    origin: str
+    kind: Literal["robots", "ai", "tdmrep"]
+    date: str
+    text: str
+
+
 class OtherRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A record that is of no use here: its WARC-Type, the family of its media type, `revisit`, `error` (a status that is not 200)."""
 
     what: str
 
 
-Record: TypeAlias = Page | MediaRecord | Redirect | OtherRecord | Drop
+Record: TypeAlias = Page | MediaRecord | Redirect | Policy | OtherRecord | Drop

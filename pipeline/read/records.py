@@ -1,7 +1,7 @@
 """Records: what a slice holds, one value for each record of the crawl.
 
-In: a `Slice`. Out: a stream of `Page` (HTML to extract), `MediaRecord` (an image or a video, by reference), `Redirect`, `OtherRecord` (counted, not used)
-and `Drop` (damage, pages that cannot be used), so that the counts of all records add up.
+In: a `Slice`. Out: a stream of `Page` (HTML to extract), `MediaRecord` (an image or a video, by reference), `Redirect`, `Policy` (robots.txt and
+its kin), `OtherRecord` (counted, not used) and `Drop` (damage, pages that cannot be used), so that the counts of all records add up.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from pipeline.read.classify import Place, classify
 from pipeline.read.files import opened
 from pipeline.read.html_files import html_pages
 from pipeline.read.members import Zstd, packing_of
-from pipeline.read.page import MediaRecord, OtherRecord, Page, ReadLimits, Record, Redirect
+from pipeline.read.page import MediaRecord, OtherRecord, Page, Policy, ReadLimits, Record, Redirect
 from pipeline.read.parquet import parquet_pages
 from pipeline.read.revisits import Revisits
 from pipeline.read.slices import Slice
@@ -21,7 +21,7 @@ from pipeline.read.wacz import entries, entry_at
 from pipeline.read.warc import Gap, warc_records
 from schemas.drops import Drop, DropReason
 
-__all__ = ["MediaRecord", "OtherRecord", "Page", "ReadLimits", "Record", "Redirect", "read"]
+__all__ = ["MediaRecord", "OtherRecord", "Page", "Policy", "ReadLimits", "Record", "Redirect", "read"]
 
 
 def read(slice: Slice, limits: ReadLimits = ReadLimits(), *, base_url: str = "") -> Iterator[Record]:

@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.read.classify import HTML, Place, classify, target_uri
 from pipeline.read.members import Packing
-from pipeline.read.page import OtherRecord, Page, Record, Redirect
+from pipeline.read.page import OtherRecord, Page, Policy, Record, Redirect
 from pipeline.read.response import parse_response
 from pipeline.read.source import Damage, OpenAt, Source
 from pipeline.read.warc import Gap, read_at, warc_records
@@ -116,7 +116,7 @@ class Revisits:
             return msgspec.structs.replace(original, url=revisit.url, date=revisit.date)
         if isinstance(original, Drop):
             return msgspec.structs.replace(original, url=revisit.url)
-        if isinstance(original, OtherRecord):
+        if isinstance(original, OtherRecord | Policy):
             return OtherRecord(what="revisit")
         return _alias(revisit.url, original.url, revisit.date)
 

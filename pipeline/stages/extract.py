@@ -1,4 +1,4 @@
-"""extract: one slice of the crawl to one set of parts (documents, media index, drops).
+"""extract: one slice of the crawl to one set of parts (documents, media index, policies, drops).
 
 Per page: decode and draft, detect the language, filter. Per image or video record: a row of the media index. Every page, paragraph and medium that is
 not in `documents` is a row in `drops`, and is counted. Pictures inside a page's own text (`data:` URLs) and media without random access are copied
@@ -15,7 +15,7 @@ from pipeline.extract.page import draft
 from pipeline.extract.placeholders import decode_data_url
 from pipeline.filters import FilterConfig, Filtered, filter_draft
 from pipeline.isolate import Note
-from pipeline.read.records import MediaRecord, OtherRecord, Page, Redirect, read
+from pipeline.read.records import MediaRecord, Page, Policy, Record, Redirect, read
 from pipeline.read.slices import Slice
 from pipeline.runfolder import PartWriter, RunFolder
 from pipeline.stages.media_index import MediaIndexWriter, key16
@@ -23,13 +23,13 @@ from pipeline.urls import media_key, page_key
 from schemas.document import Candidate, Draft, DraftMedium, Provenance, Text, encode_draft_nodes
 from schemas.drops import Drop, DropReason
 from schemas.shard import sample_key
-from schemas.tables import DOCUMENTS, DROPS, TableWriter
+from schemas.tables import DOCUMENTS, DROPS, POLICIES, TableWriter
 
 STAGE = "extract"
 MAX_MEDIA = 10_000  # ours: galleries of archives show up to some hundred
 MAX_CANDIDATES = 1_000  # ours: a picture has up to some twenty renditions; what stands behind these is not looked for
 TRACK_RANK = 1 << 15  # a video's text tracks are looked for like candidates; their ranks start here
-RULES_VERSION = 2  # raised when the same page and configuration give another document
+RULES_VERSION = 3  # raised when the same page and configuration give another document
 
 
 class ExtractTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +74,7 @@ class _SliceWriter:
         self._documents = TableWriter(part.file(f"documents/{task.part}.parquet"), DOCUMENTS)
         self._media_index = MediaIndexWriter(part, task.part)
         self._drops = TableWriter(part.file(f"drops/{STAGE}-{task.part}.parquet"), DROPS)
+        self._policies: TableWriter | None = None  # most slices hold none
         self._copied: dict[bytes, str] = {}  # by the digest of the URL: the URLs themselves may be a megabyte each
         self.pages = 0
 
@@ -81,8 +82,10 @@ class _SliceWriter:
         self._documents.close()
         self._media_index.close()
         self._drops.close()
+        if self._policies is not None:
+            self._policies.close()
 
-    def add(self, record: Page | MediaRecord | Redirect | OtherRecord | Drop) -> None:
+    def add(self, record: Record) -> None:
         match record:
             case Page():
                 self._page(record)
@@ -90,12 +93,20 @@ class _SliceWriter:
                 self._medium(record)
             case Redirect():
                 self._redirect(record)
-            case OtherRecord():
-                self._counts[f"records.{record.what}"] += 1
+            case Policy():
+                self._policy(record)
             case Drop():
                 self._unread(record)
+            case _:
+                self._counts[f"records.{record.what}"] += 1
 
-    def killer(self, record: Page | MediaRecord | Redirect | OtherRecord | Drop) -> None:
+    def _policy(self, policy: Policy) -> None:
+        self._counts["records.policy"] += 1
+        if self._policies is None:
+            self._policies = TableWriter(self._part.file(f"policies/{self._task.part}.parquet"), POLICIES)
+        self._policies.add(msgspec.structs.asdict(policy))
+
+    def killer(self, record: Record) -> None:
         """A record that ended its worker twice."""
         self._counts["records.unread"] += not isinstance(record, Page)
         if isinstance(record, Page):
