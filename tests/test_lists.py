@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.images import ImageConfig, Picture, prepare
 from pipeline.lists.config import ListsConfig
 from pipeline.lists.lists import (
     PictureLists,
@@ -26,6 +27,7 @@ from pipeline.store import Store
 from schemas.drops import Drop, DropReason
 from schemas.errors import InputError
 from tests.passages import distinct_words
+from tests.pictures import encode, photo
 
 WORDS = distinct_words(60)
 
@@ -182,7 +184,7 @@ BAD_LISTS = [
     ("block_hashes", b"12345\n", "line 1: '12345' is no hash"),
     ("block_hashes", b"zz" * 32, "is no hash"),
     ("block_hashes", b"pdq:0011", "is no hash"),
-    ("evaluation_images", b"a.jpg", "is no hash"),
+    ("evaluation_images", b"not hex", "is no hash"),
 ]
 
 
@@ -271,3 +273,24 @@ def test_the_index_misses_nothing(max_distance: int, random: object, entries: in
     best = int(np.bitwise_count(known ^ asked).sum(axis=1).min())
 
     assert (best if best <= max_distance else None) == NearHashes(known, max_distance).distance(asked.tobytes())
+
+
+def test_evaluation_pictures_are_found_by_their_files(folder: Path) -> None:
+    """A picture of an evaluation set is found by its bytes, and a copy of it by its look."""
+    image = photo(200, 160)
+    files = a_list(folder, encode(image, "PNG"), "e.PNG")
+    lists = of_pictures(folder, ListsConfig(evaluation_images=files))
+    original, copy = (prepare(encode(one, "PNG"), ImageConfig()) for one in (image, image.resize((150, 120))))
+    assert isinstance(original, Picture)
+    assert isinstance(copy, Picture)
+
+    found = lists.refused(bytes.fromhex(original.source_sha256), None, None, None)
+    assert (reason(found), found and found.detail) == (DropReason.CONTAMINATED, "sha256")
+    found = lists.refused(bytes.fromhex(copy.source_sha256), None, bytes.fromhex(copy.phash), None)
+    assert (reason(found), found and found.detail) == (DropReason.CONTAMINATED, "phash")
+
+
+def test_a_broken_evaluation_picture_is_refused(folder: Path) -> None:
+    """What does not decode cannot be looked for."""
+    with pytest.raises(InputError, match=r"e\.jpg: not a picture"):
+        compile_pictures(ListsConfig(evaluation_images=a_list(folder, b"no picture", "e.jpg")))

@@ -10,7 +10,8 @@ class ListsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     An entry a line, `#` opens a comment line: URLs, domains (which stand for their subdomains too), words and phrases, URLs or domains that opted
     out, hashes of pictures (hex: SHA-256, MD5 or 64-bit pHash by their length, PDQ as `pdq:` and 64 digits). `evaluation_texts` are .txt
-    with a text a line, .jsonl, .csv, .tsv or .parquet; `evaluation_images` lists of hashes. Distances are in bits; each is itself still a match.
+    with a text a line, .jsonl, .csv, .tsv or .parquet; `evaluation_images` lists of hashes,
+    or pictures (.jpg, .png, .webp, .gif). Distances are in bits; each is itself still a match.
     """
 
     block_urls: list[str] = []

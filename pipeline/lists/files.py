@@ -85,6 +85,17 @@ def _opened(url: str, compression: str | None) -> Iterator[BinaryIO]:
             raise InputError(f"{url}: broken gzip: {error}") from None
 
 
+def content(url: str) -> bytes:
+    """The bytes of a whole file.
+
+    Raises:
+        InputError: no such file.
+        SurroundingsError: the disk or the store refuses.
+    """
+    with _opened(url, None) as file:
+        return file.read()
+
+
 def _lines(url: str) -> Iterator[tuple[int, str]]:
     number = 0
     with _opened(url, "infer") as file:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.lists.config import ListsConfig
 from pipeline.lists.files import Entry, entries, texts
 from pipeline.lists.ngrams import Hashes, Phrases, run_hashes, word_hashes, words_of
-from pipeline.lists.pictures import PictureHashes
+from pipeline.lists.pictures import PictureHashes, pictures
 from pipeline.lists.places import Places
 from pipeline.store import Store
 from schemas.drops import Drop, DropKind, DropReason
@@ -114,7 +114,7 @@ def compile_pictures(config: ListsConfig) -> bytes:
     """
     return _packed(
         PictureHashes.made_of(_entries(config.block_hashes)).arrays(),
-        PictureHashes.made_of(_entries(config.evaluation_images)).arrays(),
+        PictureHashes.made_of(entry for url in config.evaluation_images for entry in pictures(url)).arrays(),
         [np.array([config.max_phash_distance, config.max_pdq_distance], dtype=np.uint64)],
     )
 

@@ -10,12 +10,15 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.lists.files import Entry
+from pipeline.images import ImageConfig, prepare
+from pipeline.lists.files import Entry, content, entries
 from pipeline.lists.ngrams import Hashes, member
+from schemas.drops import Drop
 from schemas.errors import InputError
 
 _CHUNK_BITS = 16
 _BYTES = {"sha256": 32, "md5": 16, "phash": 8, "pdq": 32}
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 _KIND_OF_DIGITS = {2 * size: kind for kind, size in _BYTES.items() if kind != "pdq"}
 
 
@@ -37,6 +40,22 @@ def picture_hash(entry: Entry) -> tuple[str, bytes]:
             "pdq: and 64"
         )
     return kind, data
+
+
+def pictures(url: str) -> Iterator[Entry]:
+    """The hashes of a list, or, of a picture file, its own.
+
+    Raises:
+        InputError: no such file, nothing in it, or a picture that does not decode.
+        SurroundingsError: the disk or the store refuses.
+    """
+    if not url.split("?")[0].lower().endswith(_PICTURES):
+        yield from entries(url)
+        return
+    picture = prepare(content(url), ImageConfig())
+    if isinstance(picture, Drop):
+        raise InputError(f"{url}: not a picture that can be compared: {picture.reason} {picture.detail}".rstrip())
+    yield from (Entry(picture.source_sha256, url), Entry(picture.phash, url))
 
 
 class NearHashes:
