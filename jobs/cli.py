@@ -81,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--limit", type=_positive, metavar="N", help="the first N pages only")
         command.add_argument("--sample", type=float, metavar="SHARE", help="a share of the pages only, such as 0.01")
     select = _add(commands, "select", _select, "which documents stay, and which media they name")
-    fetch = _add(commands, "fetch", _fetch, "the media's bytes, from the crawl itself")
+    fetch = _add(commands, "fetch", _fetch, "the media's bytes, from the crawl itself, then from the web")
+    fetch.add_argument("--retry", action="store_true", help="ask again for what failed for a reason that may pass")
     shard = _add(commands, "shard", _shard, "documents and media to webdataset tars")
     pairs = _add(commands, "pairs", _pairs, "captions tables to pairs of medium and text")
     pairs.add_argument(
@@ -187,7 +188,7 @@ def _select(options: argparse.Namespace) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     from jobs import fetch
 
-    _run_job(options, fetch.run)
+    _run_job(options, lambda job: fetch.run(job, options.retry))
 
 
 def _shard(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.isolate import Workers
 from pipeline.runfolder import RunFolder
-from pipeline.stages import assemble, fetch, frequency, near, picks, selected, selection
+from pipeline.stages import assemble, fetch, fetch_web, frequency, near, picks, selected, selection, wanted
 from pipeline.stages.packed import by_part, split
 from schemas.errors import M3wError
 
@@ -371,3 +371,60 @@ class WriteNames(beam.PTransform):  # type: ignore[misc]
 
 def _write_names(names: list[str], run_url: str, path: str) -> None:
     RunFolder(run_url).store.write(path, msgspec.json.encode(names))
+
+
+class FetchFromWeb(beam.PTransform):  # type: ignore[misc]
+    """One round: what is wanted next of what the run does not have yet, asked by buckets of hosts.
+
+    In: the pipeline. Out: one sorted list of the names of all parts. `tasks[i].select.number` is `i`; `states` and the URLs of `ask` are filled in here.
+    """
+
+    def __init__(
+        self,
+        tasks: list[wanted.WantTask],
+        known: list[wanted.KnownTask],
+        moved: list[wanted.MovedTask],
+        ask: fetch_web.AskTask,
+        processes: int,
+    ) -> None:
+        super().__init__()
+        self._tasks, self._known, self._moved, self._ask, self._processes = tasks, known, moved, ask, processes
+
+    def expand(self, pipeline: Any) -> Any:
+        """Comments give the element type after each step."""
+        tasks, ask, in_child = self._tasks, self._ask, self._processes
+        candidates = [picks.CandidateTask(select=task.select, selected_part=task.selected_part) for task in tasks]
+        states = (
+            {
+                "candidates": pipeline | "Candidates" >> Spread(candidates, picks.candidate_keys, in_child, flat=True),
+                "known": pipeline | "Known" >> Spread(self._known, wanted.known_media, in_child, flat=True),
+            }  # (bucket, CANDIDATE) and (bucket, KNOWN)
+            | "GroupByUrl" >> beam.CoGroupByKey()
+            | "Match" >> beam.FlatMapTuple(lambda _, groups: wanted.match(groups["candidates"], groups["known"]))
+        )  # (part, STATE)
+        every = pipeline | "EveryPart" >> beam.Create([(task.select.number, b"") for task in tasks], reshuffle=False)
+        wants = (
+            {"states": states, "every": every}
+            | "GroupByPart" >> beam.CoGroupByKey()
+            | "WantTask" >> beam.MapTuple(lambda part, groups: _want_task(part, groups, tasks))
+            | "Want"
+            >> beam.ParDo(InChild(wanted.wanted_urls, in_child, flat=True)).with_output_types(tuple[int, bytes])
+        )
+        moved = pipeline | "Moved" >> Spread(self._moved, wanted.moved_urls, in_child, flat=True)
+        return (
+            (wants, moved)  # (bucket of the host, URLs)
+            | "Flatten" >> beam.Flatten()
+            | "GroupByHost" >> beam.GroupByKey()
+            | "AskTask" >> beam.MapTuple(lambda bucket, blobs: _ask_task(bucket, blobs, ask))
+            | "Ask" >> beam.ParDo(InChild(fetch_web.ask_bucket, in_child, flat=True)).with_output_types(str)
+            | "Names" >> beam.combiners.ToList()
+            | "Sort" >> beam.Map(sorted)
+        )
+
+
+def _want_task(part: int, groups: dict[str, Iterable[bytes]], tasks: list[wanted.WantTask]) -> wanted.WantTask:
+    return msgspec.structs.replace(tasks[part], states=b"".join(groups["states"]))
+
+
+def _ask_task(bucket: int, blobs: Iterable[bytes], ask: fetch_web.AskTask) -> fetch_web.AskTask:
+    return msgspec.structs.replace(ask, bucket=bucket, wanted=sorted(blobs))

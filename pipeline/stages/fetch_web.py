@@ -1,0 +1,143 @@
+"""fetch, from the web: the URLs of one bucket of hosts -> tars in img2dataset's layout and their media tables.
+
+A bucket is asked by one worker, in chunks. A chunk is committed when each of its URLs has an answer, so that after a kill no more than one chunk is
+asked again; which URLs it holds, and its name, follow from the bucket's URLs alone, and its rows and samples are sorted by key. So on a web that
+answers the same, the bytes are the same. Every URL that was asked is a row, whatever came of it.
+"""
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from pipeline.images import ImageConfig, prepare
+from pipeline.isolate import Note
+from pipeline.runfolder import RunFolder, digest
+from pipeline.stages.fetch import STAGE
+from pipeline.stages.media_index import key16
+from pipeline.stages.media_part import MediaSpool, Stored, media_members, media_row, sample_name
+from pipeline.stages.wanted import Wanted, unpack_wanted
+from pipeline.urls import media_key
+from pipeline.video.config import VideoConfig
+from pipeline.video.cut import cut
+from pipeline.web.answer import Answer, Request
+from pipeline.web.config import FetchConfig
+from pipeline.web.download import download
+from pipeline.web.host import registered_domain
+from schemas.drops import Drop, DropReason
+
+RULES_VERSION = 1
+
+
+class WebPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What the stage needs to know of a part later (its commit's detail): what its media depend on, and the generation that asked."""
+
+    depends_on: str
+    generation: int
+
+
+def depends_on(images: ImageConfig, video: VideoConfig) -> str:
+    """A digest of what decides how answers become media; parts with another one are of no use."""
+    return digest("web", RULES_VERSION, images, video)
+
+
+def encode_detail(images: ImageConfig, video: VideoConfig, generation: int) -> str:
+    """A web part's detail."""
+    return msgspec.json.encode(WebPart(depends_on=depends_on(images, video), generation=generation)).decode()
+
+
+class AskTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A bucket of hosts with its URLs (packed `Wanted`). `until`: the epoch second after which nothing more is asked."""
+
+    run_url: str
+    bucket: int
+    round: int
+    generation: int
+    fetch: FetchConfig
+    images: ImageConfig
+    video: VideoConfig
+    until: float | None = None
+    wanted: list[bytes] = []
+
+
+def ask_bucket(task: AskTask, note: Note, skip: frozenset[int]) -> list[str]:
+    """Asks a bucket's URLs, chunk by chunk; chunks that are committed are not asked again. Returns the names of all."""
+    names: list[str] = []
+    for first, wanted in chunks(unpack_wanted(task.wanted), task.fetch.chunk_urls):
+        content = digest(depends_on(task.images, task.video), wanted)
+        name = f"web-{task.generation:03d}-{task.round:02d}-{task.bucket:04d}-{content[:16]}"
+        if not RunFolder(task.run_url).store.exists(f"commits/{STAGE}/{name}.json"):
+            _ask_chunk(task, name, first, wanted, note, skip)
+        names.append(name)
+    return names
+
+
+def chunks(wanted: Iterable[Wanted], size: int) -> Iterator[tuple[int, list[Wanted]]]:
+    """(number of its first URL, a chunk's URLs): the hosts of a bucket take turns, so that no chunk waits for one host more than another does."""
+    turns: Counter[str] = Counter()
+    order: list[tuple[int, str, Wanted]] = []
+    for one in sorted(wanted):
+        host = registered_domain(one.url)
+        order.append((turns[host], host, one))
+        turns[host] += 1
+    order.sort()
+    for first in range(0, len(order), size):
+        yield first, [one for _, _, one in order[first : first + size]]
+
+
+def _ask_chunk(task: AskTask, name: str, first: int, wanted: list[Wanted], note: Note, skip: frozenset[int]) -> None:
+    with RunFolder(task.run_url).part(STAGE, name) as part, MediaSpool() as media:
+        part.detail = encode_detail(task.images, task.video, task.generation)
+        requests = []
+        for number, one in enumerate(wanted, first):
+            if number in skip:
+                media.add(_row(one, Drop(kind="image", reason=DropReason.WORKER_KILLED), task), {})
+            else:
+                requests.append(Request(number=number, url=one.url, kind=one.kind, hops=one.hops))
+        for answer in download(requests, task.fetch, task.until, task.images):
+            note(answer.number)
+            one = wanted[answer.number - first]
+            _add(media, one, answer, task)
+        for row in media.write(part.file(f"media/{name}.tar"), part.file(f"media/{name}.parquet")):
+            part.counts[f"media.{row['status']}"] += 1
+
+
+def _add(media: MediaSpool, one: Wanted, answer: Answer, task: AskTask) -> None:
+    """What came of one URL: a row for a picture, a track or a failure, a row for each clip of a video."""
+    found = _media(answer, one.kind, task)
+    if answer.path is not None:
+        os.unlink(answer.path)
+    asked: dict[str, Any] = {"http_status": answer.http_status}
+    if answer.status == DropReason.REDIRECTED:
+        target = key16(media_key(answer.target))
+        asked |= {"target_url": answer.target, "target_key": target, "value": answer.hops}
+    if isinstance(found, Drop):
+        media.add(_row(one, found, task) | asked, {})
+        return
+    for clip, medium in enumerate(found):
+        media.add(_row(one, medium, task, clip) | asked, media_members(sample_name(one.key, clip), medium, one.url))
+
+
+def _media(answer: Answer, kind: str, task: AskTask) -> list[Stored] | Drop:
+    """A picture, the clips of a video, the text of a track, or why there is none of them."""
+    about: Literal["image", "video"] = "image" if kind == "image" else "video"
+    if answer.status != "ok":
+        reason = DropReason(answer.status)
+        return Drop(kind=about, reason=reason, value=answer.value, threshold=answer.threshold, detail=answer.detail)
+    if kind == "video":
+        file = answer.path or io.BytesIO(answer.body or b"")
+        clips = cut(file, task.video) if task.video.take else Drop(kind="video", reason=DropReason.VIDEO_NOT_TAKEN)
+        return clips if isinstance(clips, Drop) else list(clips)
+    body = answer.body or b""
+    if kind == "track":
+        return [body]
+    picture = prepare(body, task.images)
+    return picture if isinstance(picture, Drop) else [picture]
+
+
+def _row(one: Wanted, medium: Stored | Drop, task: AskTask, clip: int = 0) -> dict[str, Any]:
+    asked = {"url": one.url, "generation": task.generation, "rank": task.round}
+    return media_row(one.key, one.kind, medium, clip) | asked
