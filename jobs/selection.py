@@ -5,6 +5,7 @@ import msgspec
 from jobs.job import Job
 from pipeline.config import SelectConfig
 from pipeline.dedup.minhash import BANDS
+from pipeline.lists.lists import compile_texts, stored
 from pipeline.runfolder import digest
 from pipeline.stages.near import BAND
 from pipeline.stages.packed import bucket_count
@@ -16,13 +17,22 @@ def run(job: Job, config: SelectConfig | None = None) -> None:
     """Selects among all extracted documents, by the job's configuration or another one."""
     extract = job.needs("extract", STAGE)
     config = config or job.config.select
-    identity = digest(STAGE, RULES_VERSION, config, extract.identity)
+    lists = _lists(job)
+    identity = digest(STAGE, RULES_VERSION, config, lists, extract.identity)
     if job.is_done(STAGE, identity):
         return
-    tasks = [msgspec.structs.replace(task, config=config) for task in select_tasks(job, identity)]
+    tasks = [msgspec.structs.replace(task, config=config, lists=lists) for task in select_tasks(job, identity)]
     if tasks:
         job.run(STAGE, [task.output for task in tasks], lambda pipeline: pipeline | Select(tasks, job.engine.processes))
     job.folder.finish(STAGE, identity, [task.output for task in tasks])
+
+
+def _lists(job: Job) -> str:
+    """The name of the compiled lists about pages in the run's folder, or "" where the user gave none."""
+    lists = job.config.lists
+    if not any((lists.block_urls, lists.block_domains, lists.block_words, lists.opt_out, lists.evaluation_texts)):
+        return ""
+    return stored(job.folder.store, compile_texts(lists))
 
 
 def select_tasks(job: Job, identity: str) -> list[SelectTask]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,3 +88,25 @@ def test_the_best_candidate_that_is_there_is_taken(tmp_path: Path) -> None:
 
     assert (medium.url, medium.source, medium.rank) == ("http://a.example/small.png", "src", 2)
     assert re.search(r'"banned_url": 1\b', (out / "shards/manifest.json").read_text())
+
+
+def test_what_may_not_be_used_is_nobodys_better_copy(tmp_path: Path) -> None:
+    """A page of a blocked domain and one whose meta says noai go; their copy, which is older and has fewer pictures, stays."""
+    best = crawls.page(1, ["/a.png", "/b.png"])
+    warc = crawls.write_warc(
+        tmp_path / "a.warc.gz",
+        [
+            crawls.record("http://sub.blocked.example/", best, "text/html"),
+            crawls.record("http://b.example/", b'<meta name="robots" content="noai">' + best, "text/html"),
+            crawls.record("http://c.example/", crawls.page(1, ["/c.png"]), "text/html", date="2020-01-01T00:00:00Z"),
+        ],
+    )
+    (tmp_path / "domains.txt").write_text("blocked.example\n")
+    out = tmp_path / "out"
+    assert main(["extract", str(warc), "--out", str(out), "--workers", "1"]) == 0
+    lists = f'lists.block_domains=["{tmp_path}/domains.txt"]'
+    assert main(["select", "--out", str(out), "--workers", "1", "--set", lists]) == 0
+    (drops,) = out.glob("drops/select-*.parquet")
+    fallen = {row["url"]: row["reason"] for row in pq.read_table(drops).to_pylist() if row["kind"] == "page"}
+
+    assert fallen == {"http://sub.blocked.example/": "blocked_domain", "http://b.example/": "opted_out"}

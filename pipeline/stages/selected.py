@@ -25,9 +25,9 @@ from pipeline.stages.selection import (
     VERDICTS,
     Bucketed,
     SelectTask,
-    banned_word,
     candidate_records,
     read_documents,
+    refusals,
 )
 from pipeline.stages.table import row_drops
 from pipeline.urls import media_key
@@ -60,7 +60,8 @@ def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[st
     table = read_documents(select, None)
     kept_rows = set(join([task.kept], RANKED)["row"].tolist())
     verdicts = {int(verdict["row"]): verdict for verdict in join([task.verdicts], VERDICT)}
-    gone = _gone(select, table.num_rows, verdicts, join([task.frequent], PAGES))
+    refused = refusals(select)
+    gone = _gone(select, table.num_rows, verdicts, refused, join([task.frequent], PAGES))
     name = select.output
     with RunFolder(select.run_url).part(STAGE, name) as part:
         part.detail = select.part
@@ -75,7 +76,9 @@ def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[st
                 selected.add({"row": row, "key": document["key"], **_packed(weeded_out)})
                 part.counts["documents"] += 1
             else:
-                page = _page_drop(str(document["url"]), verdicts.get(row), weeded_out.page, select.config)
+                page = refused.get(row) or _page_drop(
+                    document["url"], verdicts.get(row), weeded_out.page, select.config
+                )
                 left = [
                     node
                     for place, node in enumerate(decode_draft_nodes(document["nodes"]))
@@ -100,9 +103,12 @@ _NOTHING = Weeded(nodes=[], candidates=[], drops=[], page=None)
 _AFTER_WEEDING = VERDICTS.index(DropReason.SAME_IMAGES)
 
 
-def _gone(task: SelectTask, rows: int, verdicts: dict[int, Records], frequent: Records) -> dict[int, Weeded]:
+def _gone(
+    task: SelectTask, rows: int, verdicts: dict[int, Records], refused: dict[int, Drop], frequent: Records
+) -> dict[int, Weeded]:
     """What went from the documents that were still there when repetitions were counted."""
-    there = [row for row in range(rows) if row not in verdicts or verdicts[row]["reason"] == _AFTER_WEEDING]
+    before = {row for row, verdict in verdicts.items() if verdict["reason"] != _AFTER_WEEDING} | refused.keys()
+    there = [row for row in range(rows) if row not in before]
     return weeded(task, np.array(there, dtype=np.uint32), frequent)
 
 
@@ -115,9 +121,8 @@ def _packed(gone: Weeded) -> dict[str, bytes | None]:
 
 def _page_drop(url: str, verdict: Records | None, emptied: DropReason | None, config: SelectConfig) -> Drop:
     if verdict is None:
-        word = banned_word(url, config.banned_url_words)
-        reason = emptied if word is None and emptied is not None else DropReason.BANNED_URL
-        return Drop(kind="page", reason=reason, url=url, detail=word or "")
+        assert emptied is not None, "a row that is neither kept nor refused nor judged"
+        return Drop(kind="page", reason=emptied, url=url)
     better = key_bytes(verdict["better_hi"], verdict["better_lo"]).hex()
     date = datetime.fromtimestamp(int(verdict["better_date"]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     reason = VERDICTS[verdict["reason"]]

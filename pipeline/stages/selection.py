@@ -1,6 +1,6 @@
 """select: which documents stay, and which media URLs they name.
 
-    document_keys    a documents part  ->  (bucket of the URL, keys)          banned URLs fall here
+    document_keys    a documents part  ->  (bucket of the URL, keys)          what may not be used falls here
     latest_by_url    a bucket          ->  (bucket of the text, survivors), verdicts
     first_by_text    a bucket          ->  survivors, verdicts
     media_keys       a part's kept rows -> (bucket of the media URL, keys)
@@ -25,13 +25,15 @@ from numpy.typing import NDArray
 
 from pipeline.config import SelectConfig
 from pipeline.isolate import Note
+from pipeline.lists.lists import text_lists
 from pipeline.runfolder import RunFolder
 from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_numbers, split
-from schemas.drops import DropReason
+from pipeline.stages.refused import COLUMNS, refusal
+from schemas.drops import Drop, DropReason
 from schemas.tables import DOCUMENTS, read_table
 
 STAGE = "select"
-RULES_VERSION = 3
+RULES_VERSION = 4
 
 DOCUMENT_KEY = np.dtype(
     [
@@ -70,7 +72,10 @@ Bucketed = list[tuple[int, bytes]]
 
 
 class SelectTask(msgspec.Struct, frozen=True, kw_only=True):
-    """What the workers of this stage need besides keys. `number` is the part's place in the sorted list of documents parts."""
+    """What the workers of this stage need besides keys.
+
+    `number` is the part's place in the sorted list of documents parts; `lists` the name of the compiled lists in the run's folder, if there are any.
+    """
 
     run_url: str
     part: str
@@ -78,6 +83,7 @@ class SelectTask(msgspec.Struct, frozen=True, kw_only=True):
     identity: str
     buckets: int
     config: SelectConfig
+    lists: str = ""
 
     @property
     def output(self) -> str:
@@ -89,6 +95,20 @@ def banned_word(url: str, words: list[str]) -> str | None:
     """The first banned word that stands in a URL as a whole word (parted by anything but letters and digits), case folded."""
     found = set(re.findall(r"[^\W_]+", url.casefold()))
     return next((word for word in words if word.casefold() in found), None)
+
+
+def refusals(task: SelectTask, rows: NDArray[Any] | None = None) -> dict[int, Drop]:
+    """Which of a part's rows (all, or these) may not be used, and why."""
+    lists = text_lists(task.run_url, task.lists) if task.lists else None
+    columns = [name for name in COLUMNS if name != "nodes" or (lists is not None and lists.asks_texts)]
+    table = read_documents(task, columns)
+    rows = np.arange(table.num_rows) if rows is None else rows
+    words = task.config.banned_url_words
+    judged = (
+        (row, refusal(document, banned_word(document["url"], words), lists))
+        for row, document in zip(rows.tolist(), table.take(rows).to_pylist(), strict=True)
+    )
+    return {row: drop for row, drop in judged if drop is not None}
 
 
 def document_keys(task: SelectTask, note: Note, skip: frozenset[int]) -> Bucketed:
@@ -109,10 +129,8 @@ def document_keys(task: SelectTask, note: Note, skip: frozenset[int]) -> Buckete
         for source, offset in zip(table["source"].to_pylist(), table["offset"].to_pylist(), strict=True)
     ]
     records["part"], records["row"] = task.number, np.arange(len(records))
-    allowed = np.array(
-        [banned_word(url, task.config.banned_url_words) is None for url in table["url"].to_pylist()], dtype=bool
-    )
-    return list(split(records[allowed], task.buckets))
+    refused = np.array(sorted(refusals(task)), dtype=np.int64)
+    return list(split(np.delete(records, refused), task.buckets))
 
 
 def latest_by_url(blobs: Iterable[bytes]) -> tuple[Records, Records]:
