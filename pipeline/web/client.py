@@ -15,13 +15,13 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 
 import aiohttp
-import can_ada
 from yarl import URL
 
 from pipeline.images.picture import ImageConfig
-from pipeline.urls import MAX_URL_CHARS, Base
+from pipeline.urls import Base
 from pipeline.web.addresses import is_address
 from pipeline.web.answer import Answer, Request, dropped
+from pipeline.web.ask import Ask
 from pipeline.web.body import Limits, read_body, spool_body
 from pipeline.web.budget import Budget, Hold
 from pipeline.web.config import FetchConfig
@@ -38,38 +38,6 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEP_ALIVE_S = 5.0  # ours: bounds how many sockets of hosts that were asked lie open
 # Robots.txt that cannot be had for these reasons: neither can anything else of the host, and they say more.
 _NO_HOST = frozenset({DropReason.DNS_FAILED, DropReason.ADDRESS_REFUSED, DropReason.TLS_FAILED})
-_DEFAULT_PORTS = {"http:": 80, "https:": 443}
-
-
-class Ask:
-    """A request on its way: where it stands after redirects, and how often that was asked."""
-
-    __slots__ = ("deadline", "failed", "hops", "host", "origin", "port", "request", "retries", "url")
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.hops = request.hops
-        self.retries = 0
-        self.deadline = 0.0  # the loop's time; 0 until it is asked
-        self.failed: Answer | None = None  # of the last attempt
-        self.url = self.origin = self.host = ""
-        self.port = 0
-
-    def go_to(self, url: str) -> bool:
-        """Takes the URL, as the URL standard spells it (so that 0x7f.1 is 127.0.0.1); False where it is none that can be asked."""
-        if len(url) > MAX_URL_CHARS:
-            return False
-        try:
-            parsed = can_ada.parse(url)
-        except (ValueError, TypeError):  # TypeError: a lone surrogate
-            return False
-        if parsed.protocol not in _DEFAULT_PORTS or not parsed.hostname:
-            return False
-        self.url = parsed.href
-        self.host = parsed.hostname.strip("[]")
-        self.port = int(parsed.port) if parsed.port else _DEFAULT_PORTS[parsed.protocol]
-        self.origin = f"{parsed.protocol}//{parsed.host}"
-        return True
 
 
 class Client:

@@ -20,8 +20,9 @@ import uvloop
 
 from pipeline.images.picture import ImageConfig
 from pipeline.web.answer import Answer, Request, dropped
+from pipeline.web.ask import Ask
 from pipeline.web.budget import Budget
-from pipeline.web.client import Ask, Client, user_agent
+from pipeline.web.client import Client, user_agent
 from pipeline.web.config import FetchConfig
 from pipeline.web.politeness import Turns
 from schemas.drops import DropReason
