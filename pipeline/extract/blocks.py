@@ -12,10 +12,12 @@ from functools import lru_cache
 
 from selectolax.lexbor import LexborNode
 
+from pipeline.extract.candidates import names_video
 from pipeline.extract.mentions import LAZY_NAMES, Attributes, Mention, are_twins, is_stand_in, noscript_images
 from pipeline.extract.signs import PLAIN_ATTRIBUTES, TAG_BITS, element_bits, name_bits
 
 MAX_DATA_CELL = 120  # ours: mean characters of a cell; longer ones are a page's layout
+MAX_TITLE_CHARS = 200  # ours: a longer text of a link is a whole paragraph
 
 # What the walk does with a tag; every tag that is not here is inline.
 _BLOCK, _LINK, _PLAIN, _SKIP, _BREAK, _MEDIA, _INLINE, _PICTURE, _SOURCE, _PRE, _TABLE, _CELL = range(1, 13)
@@ -150,11 +152,7 @@ class Walk:
                 self._look_for_picture(tag, attributes)
             return -1 if is_plain and _is_unseen(attributes.get("class")) else 0
         if kind == _LINK:
-            self._href = attributes.get("href") or ""
-            self._links += 1
-            if "rel" in attributes or "creativecommons.org" in self._href:
-                self.links.append(attributes)
-            return _LINK
+            return self._open_link(node, attributes)
         if kind == _CELL:
             return self._open_cell(tag, attributes, is_plain)
         if kind in _FORMS:
@@ -196,6 +194,17 @@ class Walk:
         """Adds an element that is no picture but shows one, as its background or when a script has run."""
         if not LAZY_NAMES.isdisjoint(attributes) or "url(" in (attributes.get("style") or ""):
             self._add(Mention(tag, attributes, self._container, self._href))
+
+    def _open_link(self, node: LexborNode, attributes: Attributes) -> int:
+        """Opens a link; one to a video's file shows the video, and the link's text is its title."""
+        self._href = attributes.get("href") or ""
+        self._links += 1
+        if "rel" in attributes or "creativecommons.org" in self._href:
+            self.links.append(attributes)
+        if names_video(self._href):
+            title = attributes.get("title") or " ".join(node.text().split())[:MAX_TITLE_CHARS]
+            self._add(Mention("video", {"href": self._href, "title": title}, self._container, None))
+        return _LINK
 
     def _open_cell(self, tag: str, attributes: Attributes, is_plain: bool) -> int:
         if self._form != "table":

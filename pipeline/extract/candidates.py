@@ -123,6 +123,11 @@ def link_candidates(href: str, base: Base) -> list[Candidate]:
     return [Candidate(url=url, source="link")]
 
 
+def names_video(url: str) -> bool:
+    """Whether a URL's path ends as a video's file does."""
+    return "." in url and len(url) <= MAX_VALUE_CHARS and _VIDEO_FILE.search(url.partition("?")[0]) is not None
+
+
 def video_candidates(attributes: Attributes, base: Base) -> list[Candidate]:
     """The files that a `video`, or a `source` in one, names: `src`, and other attributes whose values end as videos do."""
     found: list[Candidate] = []

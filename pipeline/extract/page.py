@@ -79,7 +79,7 @@ class _Nodes:
         self.nodes: list[Text | DraftMedium] = []
         self.dropped: list[Drop] = []
         self._url = url
-        self._pictures = Pictures(walk, kept, head.base, url, head.metadata.pictures)
+        self._pictures = Pictures(walk, kept, head.base, url, head.metadata.pictures, head.language)
         self._captions = captions(walk)
         for item, is_kept in zip(walk.items, kept, strict=True):
             if type(item) is Mention:

@@ -26,6 +26,7 @@ TAIL_REACH = 2  # ours: blocks after the last kept text
 
 _PICTURE_FILE = re.compile(r"\.(?:jpe?g|png|webp|avif|gif)\b", re.IGNORECASE)
 _PICTURE_TAGS = frozenset("img amp-img amp-anim picture video amp-video noscript".split())
+_TEXT_TRACKS = frozenset({"captions", "subtitles", "descriptions"})  # the others are chapters and data
 _NEGATIVE = sum(
     BIT[name]
     for name in (
@@ -38,11 +39,14 @@ _NEGATIVE = sum(
 class Pictures:
     """Judges the media of one page, given which of its blocks are kept."""
 
-    def __init__(self, walk: Walk, kept: list[bool], base: Base, url: str, lead: list[Candidate]) -> None:
+    def __init__(
+        self, walk: Walk, kept: list[bool], base: Base, url: str, lead: list[Candidate], language: str = ""
+    ) -> None:
         self._walk = walk
         self._kept = kept
         self._base = base
         self._url = url
+        self._language = _primary(language)
         self._lead = {name for c in lead if len(name := picture_name(c.url)) >= MIN_NAME_CHARS}
         self._stems = [stem for c in lead if len(stem := file_stem(c.url)) >= MIN_NAME_CHARS]
         self._seen: set[str] = set()
@@ -90,8 +94,14 @@ class Pictures:
             caption=caption,
             width=pixels(get("width")),
             height=pixels(get("height")),
-            tracks=[url for track in mention.tracks if (url := self._base.join(track.get("src") or ""))],
+            tracks=self._tracks(mention),
         )
+
+    def _tracks(self, mention: Mention) -> list[str]:
+        """The text tracks of a video: those in the page's language first, then the one that players show by themselves."""
+        texts = [track for track in mention.tracks if (track.get("kind") or "subtitles").lower() in _TEXT_TRACKS]
+        texts.sort(key=lambda track: (_primary(track.get("srclang")) != self._language, "default" not in track))
+        return [url for track in texts if (url := self._base.join(track.get("src") or ""))]
 
     def joined(self, first: DraftMedium, second: DraftMedium) -> DraftMedium | None:
         """One medium for two that stand side by side and show one picture (for wide and narrow screens, blurred and sharp), else None."""
@@ -175,6 +185,11 @@ def _leads_away(mention: Mention) -> bool:
         return False
     name = picture_name(mention.attributes.get("src") or "")
     return _PICTURE_FILE.search(href) is None and (not name or picture_name(href) not in name)
+
+
+def _primary(language: str | None) -> str:
+    """The language of a tag without its region: `en` of `en-GB`."""
+    return (language or "").strip().lower().partition("-")[0]
 
 
 def _raw_url(mention: Mention) -> str:
