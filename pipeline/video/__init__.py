@@ -1,1 +1,1 @@
-"""What happens to the bytes of one video."""
+"""What happens to the bytes of one video, and of the text tracks beside it."""
