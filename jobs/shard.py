@@ -5,6 +5,7 @@ import msgspec
 from jobs.job import Job
 from jobs.selection import select_tasks
 from pipeline.card import data_set_card
+from pipeline.lists.lists import compile_pictures, stored
 from pipeline.report import CARD, MANIFEST, make_manifest
 from pipeline.runfolder import digest
 from pipeline.stages.assemble import RULES_VERSION, AssembleTask
@@ -21,7 +22,7 @@ def run(job: Job) -> None:
     select, fetch = job.needs("select", STAGE), job.needs("fetch", STAGE)
     config = job.config
     assembled = digest(
-        "assemble", RULES_VERSION, config.image_filters, config.shard.seed, select.identity, fetch.identity
+        "assemble", RULES_VERSION, config.image_filters, config.shard.seed, _lists(job), select.identity, fetch.identity
     )
     identity = digest(STAGE, assembled, config.shard)
     if job.is_done(STAGE, identity) and job.folder.store.exists(MANIFEST):
@@ -33,6 +34,12 @@ def run(job: Job) -> None:
         media = _media_tasks(job, fetch.parts, tasks[0].candidates.select.buckets)
         job.run(STAGE, parts, lambda pipeline: pipeline | Assemble(tasks, media, job.engine.processes))
     _write_shards(job, identity, parts)
+
+
+def _lists(job: Job) -> str:
+    """The name of the compiled lists of pictures in the run's folder, or "" where the user gave none."""
+    lists = job.config.lists
+    return stored(job.folder.store, compile_pictures(lists)) if lists.block_hashes or lists.evaluation_images else ""
 
 
 def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
@@ -76,7 +83,8 @@ def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], i
 
 
 def _media_tasks(job: Job, media_parts: list[str], buckets: int) -> list[MediaTask]:
+    filters, lists = job.config.image_filters, _lists(job)
     return [
-        MediaTask(run_url=job.url, part=part, number=number, buckets=buckets, filters=job.config.image_filters)
+        MediaTask(run_url=job.url, part=part, number=number, buckets=buckets, filters=filters, lists=lists)
         for number, part in enumerate(media_parts)
     ]

@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline.images import ImageFilterConfig, judge
 from pipeline.isolate import Note
+from pipeline.lists.lists import PictureLists, picture_lists
 from pipeline.runfolder import RunFolder
 from pipeline.stages.extract import TRACK_RANK
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_numbers, split
@@ -67,6 +68,7 @@ class MediaTask(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     buckets: int
     filters: ImageFilterConfig
+    lists: str = ""  # the name of the lists of pictures in the run's folder; "" for none
 
 
 def media_records(task: MediaTask, note: Note, skip: frozenset[int]) -> Bucketed:
@@ -77,12 +79,13 @@ def media_records(task: MediaTask, note: Note, skip: frozenset[int]) -> Bucketed
     records = np.zeros(table.num_rows, dtype=MEDIUM)
     records["hi"], records["lo"] = key_numbers(table["media_key"].to_pylist()).T
     records["media_part"] = task.number
+    lists = picture_lists(task.run_url, task.lists) if task.lists else None
     for record, row in zip(records, table.to_pylist(), strict=True):
-        _fill(record, row, task.filters)
+        _fill(record, row, task.filters, lists)
     return list(split(records, task.buckets))
 
 
-def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig) -> None:
+def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig, lists: PictureLists | None) -> None:
     record["generation"], record["clip"] = row["generation"] or 0, row["clip"] or 0
     if row["status"] != "ok":
         record["reason"] = REASONS.index(DropReason(row["status"]))
@@ -93,8 +96,8 @@ def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig) -> None:
     for field in _HASHES:
         record[field] = np.void(row[field] or bytes(MEDIUM[field].itemsize))
     record["extension"] = EXTENSIONS.index(row["extension"] or "vtt")
-    verdict = None
-    if row["kind"] == "image":
+    verdict = _listed(row, lists) if lists is not None else None
+    if verdict is None and row["kind"] == "image":
         verdict = judge(
             row["source_width"],
             row["source_height"],
@@ -106,6 +109,12 @@ def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig) -> None:
     record["ok"] = verdict is None
     if verdict is not None:
         record["reason"], record["value"], record["threshold"] = REASONS.index(verdict[0]), verdict[1], verdict[2]
+
+
+def _listed(row: dict[str, Any], lists: PictureLists) -> tuple[DropReason, float, float] | None:
+    """The reason of a picture that is on a list, with its distance in bits."""
+    drop = lists.refused(row["source_sha256"], row["source_md5"], row["phash"], row["pdq"])
+    return (drop.reason, _number(drop.value), np.nan) if drop else None
 
 
 def _number(value: float | None) -> float:
