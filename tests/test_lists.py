@@ -161,7 +161,7 @@ def test_evaluation_texts_come_in_many_forms(folder: Path, name: str) -> None:
     else:
         form = {"txt": f"other\n{text}\n", "csv": f'1,"{text}"\n', "tsv": f"1\t{text}\n"}
         line = form.get(name.partition(".")[2], json.dumps({"id": 1, "choices": [{"label": text}]}) + "\n").encode()
-        path.write_bytes(gzip.compress(line) if name.endswith("gz") else line)
+        path.write_bytes(gzip.compress(line, mtime=0) if name.endswith("gz") else line)
 
     lists = of_texts(folder, evaluation_texts=[str(path)])
 
@@ -204,7 +204,7 @@ def test_a_bad_list_is_refused(folder: Path, field: str, content: bytes, message
         ("e.jsonl", b'{"a": 1}\n{"a"\n', "line 2: not JSON"),
         ("e.parquet", b"PAR1", "not a Parquet file"),
         ("e.docx", b"x", "not a file of texts"),
-        ("e.txt.gz", gzip.compress(b"x" * 1000)[:-12], "broken gzip"),
+        ("e.txt.gz", gzip.compress(b"x" * 1000, mtime=0)[:-12], "broken gzip"),
         ("e.txt.gz", b"no gzip", "gzip"),
     ],
 )
