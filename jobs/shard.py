@@ -6,9 +6,11 @@ from jobs.job import Job
 from jobs.selection import select_tasks
 from pipeline.card import data_set_card
 from pipeline.lists.lists import compile_pictures, stored
-from pipeline.report import CARD, MANIFEST, make_manifest
+from pipeline.pairs.frequency import OCCURRENCE
+from pipeline.report import CARD, MANIFEST, make_manifest, sum_counts
 from pipeline.runfolder import digest
 from pipeline.stages.assemble import RULES_VERSION, AssembleTask
+from pipeline.stages.assembled import KINDS
 from pipeline.stages.packed import bucket_count
 from pipeline.stages.picks import MEDIUM, CandidateTask, MediaTask
 from pipeline.stages.selection import CANDIDATE
@@ -21,9 +23,8 @@ def run(job: Job) -> None:
     """Writes the shards anew if anything that they depend on has changed."""
     select, fetch = job.needs("select", STAGE), job.needs("fetch", STAGE)
     config = job.config
-    assembled = digest(
-        "assemble", RULES_VERSION, config.image_filters, config.shard.seed, _lists(job), select.identity, fetch.identity
-    )
+    rules = (config.image_filters, config.pairs, config.pii, config.shard.seed)
+    assembled = digest("assemble", RULES_VERSION, rules, _lists(job), select.identity, fetch.identity)
     identity = digest(STAGE, assembled, config.shard)
     if job.is_done(STAGE, identity) and job.folder.store.exists(MANIFEST):
         return
@@ -44,11 +45,15 @@ def _lists(job: Job) -> str:
 
 def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
     """From here on shards are replaced in place, so the manifest goes first and comes back last."""
-    counts = [commit.counts for commit in job.folder.commits_of(STAGE, parts)]
-    documents = sum(count.get("documents", 0) for count in counts)
-    total = sum(count.get("sample_bytes", 0) for count in counts)
-    number = shard_count(total, job.config.shard.target_bytes) if documents else 0
-    shards = [ShardTask(run_url=job.url, number=n, count=number, identity=identity, parts=parts) for n in range(number)]
+    counts = sum_counts(job.folder.commits_of(STAGE, parts))
+    shards: list[ShardTask] = []
+    for kind in KINDS:
+        size = counts[f"sample_bytes.{kind}"]
+        number = shard_count(size, job.config.shard.target_bytes) if size else 0
+        shards += [
+            ShardTask(run_url=job.url, kind=kind, number=n, count=number, identity=identity, parts=parts)
+            for n in range(number)
+        ]
     job.folder.reopen(STAGE)
     job.folder.store.remove([MANIFEST, CARD])
     outputs = [shard.output for shard in shards]
@@ -66,7 +71,8 @@ def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
 def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], identity: str) -> list[AssembleTask]:
     extract_parts = {commit.detail: commit.part for commit in job.folder.commits_of("select", select_parts)}
     matched = job.total("extract", "candidates") * CANDIDATE.itemsize + job.total("fetch", "media.ok") * MEDIUM.itemsize
-    buckets = bucket_count(matched)
+    texts = 2 * job.total("extract", "candidates") * OCCURRENCE.itemsize  # at most: a medium has a candidate or more
+    buckets = bucket_count(matched + (texts if job.config.pairs.from_pages else 0))
     return [
         AssembleTask(
             candidates=CandidateTask(
@@ -74,9 +80,10 @@ def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], i
                 selected_part=extract_parts[task.part],
             ),
             output=f"{task.part}-{identity[:12]}",
-            matches=b"",
             media_parts=media_parts,
             seed=job.config.shard.seed,
+            pairs=job.config.pairs,
+            pii=job.config.pii,
         )
         for task in select_tasks(job, "")
     ]

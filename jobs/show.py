@@ -27,7 +27,6 @@ from pipeline.urls import page_key
 from schemas.document import Document, Draft, DraftMedium, Image, Text, Video
 from schemas.drops import Drop
 from schemas.errors import InputError
-from schemas.pair import ImageTextPair
 from schemas.shard import Sample, read_shard
 from schemas.tables import DROPS, read_table
 
@@ -87,8 +86,7 @@ def _samples(tars: Iterable[str], key: str | None, url: str | None) -> Iterator[
 
 def _print_sample(sample: Sample, nodes: int | None) -> None:
     if "txt" in sample.members:
-        pair = msgspec.json.decode(sample.members["json"], type=ImageTextPair)
-        sys.stdout.write(f"{pair.key}  {pair.url}\n{pair.caption}\n\n")
+        _print_pair(sample)
         return
     try:
         document = msgspec.json.decode(sample.members["json"], type=Document)
@@ -111,6 +109,20 @@ def _print_sample(sample: Sample, nodes: int | None) -> None:
     _print_rest(console, len(document.nodes), start, nodes)
 
 
+def _print_pair(sample: Sample) -> None:
+    """A pair of ours, or, of another's shard, its text and picture."""
+    medium = next(((name, data) for name, data in sample.members.items() if name not in ("txt", "json")), None)
+    facts = msgspec.json.decode(sample.members.get("json", b"{}"))
+    caption = sample.members["txt"].decode("utf-8", "replace")
+    console = Console(highlight=False)
+    _print_head(console, caption, str(facts.get("page_url") or facts.get("url", "")), [sample.key])
+    if medium is not None:
+        if medium[0] not in ("mp4", "webm"):
+            sys.stdout.write(picture(medium[1], here()))
+        label = f"{medium[0]}  {facts.get('width')} x {facts.get('height')}, {len(medium[1]):,} bytes, {facts.get('caption_source', '')}"
+        _print_label(console, label, "", "")
+
+
 def _start(nodes: Sequence[object], shown: int | None) -> int:
     """Where `shown` nodes around the first picture begin; 0 where all are shown."""
     first = next((place for place, node in enumerate(nodes) if not isinstance(node, Text)), 0)
@@ -129,7 +141,8 @@ def _print_head(console: Console, title: str, url: str, facts: list[str]) -> Non
 
 
 def _print_medium(console: Console, node: Image | Video, data: bytes) -> None:
-    sys.stdout.write(picture(data, here()))
+    if isinstance(node, Image):
+        sys.stdout.write(picture(data, here()))
     label = f"<image> {node.member}  {node.width} x {node.height}, {len(data):,} bytes, {node.source}"
     _print_label(console, label, node.alt, node.caption)
 

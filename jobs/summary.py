@@ -3,9 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from schemas.manifest import Flow, Manifest
-
-KINDS = ("pages", "paragraphs", "images", "videos")
+from schemas.manifest import FLOWS, Flow, Manifest
 
 
 def print_summary(manifest: Manifest, console: Console, reasons: int = 12) -> None:
@@ -13,7 +11,7 @@ def print_summary(manifest: Manifest, console: Console, reasons: int = 12) -> No
     table = Table("", "in the crawl", "kept", "dropped", box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
-    for kind in KINDS:
+    for kind in FLOWS:
         flow: Flow = getattr(manifest, kind)
         table.add_row(kind, f"{flow.entered:,}", f"{flow.kept:,}", f"{flow.lost:,}")
     console.print(table)
@@ -22,7 +20,7 @@ def print_summary(manifest: Manifest, console: Console, reasons: int = 12) -> No
     console.print()
     size = sum(shard.bytes for shard in manifest.shards)
     console.print(
-        f"{manifest.pages.kept:,} documents with {manifest.images.kept:,} pictures and {manifest.words:,} words "
+        f"{manifest.pages.kept:,} documents with {manifest.images.kept:,} pictures and {manifest.words:,} words, {manifest.pairs.kept:,} pairs, "
         f"in {len(manifest.shards)} shards, {size / 1e6:,.1f} MB",
         highlight=False,
     )
@@ -33,7 +31,7 @@ def _reasons(manifest: Manifest, limit: int) -> Table:
     table.columns[3].justify = "right"
     rows = [
         (number, stage, kind, reason)
-        for kind in KINDS
+        for kind in FLOWS
         for stage, counts in getattr(manifest, kind).dropped.items()
         for reason, number in counts.items()
     ]

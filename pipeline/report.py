@@ -30,6 +30,7 @@ def make_manifest(folder: RunFolder, inputs: Iterable[Input], config: Config) ->
         paragraphs=_flow("paragraphs", counts, kept["paragraphs"]),
         images=_flow("images", counts, kept["images"]),
         videos=_flow("videos", counts, kept["videos"]),
+        pairs=_flow("pairs", counts, kept["pairs"]),
         words=kept["words"],
         languages=_below(kept, "languages."),
         fields=sorted(_below(kept, "fields.")),
@@ -63,9 +64,9 @@ def sum_counts(commits: Iterable[Commit]) -> Counter[str]:
 
 def _flow(kind: str, counts: dict[str, Counter[str]], kept: int) -> Flow:
     dropped = {stage: _below(of, f"{kind}.dropped.") for stage, of in counts.items()}
-    return Flow(
-        entered=counts["extract"][f"{kind}.in"], kept=kept, dropped={stage: of for stage, of in dropped.items() if of}
-    )
+    # Pairs of pages come in where their documents are finished, those of tables with their rows.
+    entered = sum(of[f"{kind}.in"] for of in counts.values())
+    return Flow(entered=entered, kept=kept, dropped={stage: of for stage, of in dropped.items() if of})
 
 
 def _below(counts: Counter[str], prefix: str) -> dict[str, int]:

@@ -11,8 +11,9 @@ import apache_beam as beam
 import msgspec
 
 from pipeline.isolate import Workers
+from pipeline.pairs.frequency import too_frequent
 from pipeline.runfolder import RunFolder
-from pipeline.stages import assemble, fetch, fetch_web, frequency, near, picks, selected, selection, wanted
+from pipeline.stages import assemble, fetch, fetch_web, frequency, near, pairing, picks, selected, selection, wanted
 from pipeline.stages.packed import by_part, split
 from schemas.errors import M3wError
 
@@ -317,9 +318,9 @@ def _chunk_task(
 
 
 class Assemble(beam.PTransform):  # type: ignore[misc]
-    """Selected documents and media to finished documents. In: the pipeline. Out: None a part.
+    """Selected documents and media to finished documents and pairs. In: the pipeline. Out: None a part.
 
-    `tasks[i].candidates.select.number` is `i`; its `matches` are filled in here.
+    `tasks[i].candidates.select.number` is `i`; its `matches` and `frequent` are filled in here.
     """
 
     def __init__(self, tasks: list[assemble.AssembleTask], media: list[picks.MediaTask], processes: int) -> None:
@@ -343,8 +344,18 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
             | "Match"
             >> beam.FlatMapTuple(lambda _, groups: picks.match(groups["candidates"], groups["media"]))  # (part, MATCH)
         )
+        texts = [
+            pairing.TextTask(candidates=task.candidates, config=task.pairs) for task in tasks if task.pairs.from_pages
+        ]
+        frequent = (
+            pipeline
+            | "Texts" >> Spread(texts, pairing.text_keys, self._processes, flat=True)  # (bucket, OCCURRENCE)
+            | "GroupByText" >> beam.GroupByKey()
+            | "TooFrequent"
+            >> beam.FlatMapTuple(lambda _, blobs: by_part(too_frequent(blobs, tasks[0].pairs)))  # (part, FREQUENT)
+        )
         return (
-            {"matches": matches, "every": every}
+            {"matches": matches, "frequent": frequent, "every": every}
             | "GroupByPart" >> beam.CoGroupByKey()
             | "AssembleTask" >> beam.MapTuple(lambda part, groups: _assemble_task(part, groups, tasks))
             | "Run" >> beam.ParDo(InChild(assemble.assemble, self._processes)).with_output_types(Any)
@@ -354,7 +365,8 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
 def _assemble_task(
     part: int, groups: dict[str, Iterable[bytes]], tasks: list[assemble.AssembleTask]
 ) -> assemble.AssembleTask:
-    return msgspec.structs.replace(tasks[part], matches=b"".join(groups["matches"]))
+    packed = {name: b"".join(groups[name]) for name in ("matches", "frequent")}
+    return msgspec.structs.replace(tasks[part], **packed)
 
 
 class WriteNames(beam.PTransform):  # type: ignore[misc]

@@ -7,6 +7,7 @@ import msgspec
 from schemas.errors import SchemaError
 
 MANIFEST_VERSION: Final = 1
+FLOWS: Final = ("pages", "paragraphs", "images", "videos", "pairs")
 
 
 class InputInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,6 +25,11 @@ class ShardInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     samples: int
     sha256: str
     index_sha256: str
+
+    @property
+    def kind(self) -> str:
+        """What its samples are: `interleaved`, `image_text` or `video_text`."""
+        return self.path.partition("/")[0]
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +61,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     paragraphs: Flow
     images: Flow
     videos: Flow
+    pairs: Flow
     words: int
     languages: dict[str, int]
     fields: list[str]
@@ -66,16 +73,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Makes sure that the counts add up.
 
         Raises:
-            SchemaError: something came in that is neither kept nor dropped, or the shards hold another number of samples than pages were kept.
+            SchemaError: something came in that is neither kept nor dropped, or the shards hold another number of samples than pages or pairs were kept.
         """
-        for name in ("pages", "paragraphs", "images", "videos"):
+        for name in FLOWS:
             flow: Flow = getattr(self, name)
             if flow.entered != flow.kept + flow.lost:
                 raise SchemaError(f"{name} do not add up: {flow.entered} in, {flow.kept} kept, {flow.lost} dropped")
-        if self.pages.kept != sum(shard.samples for shard in self.shards):
-            raise SchemaError(
-                f"{self.pages.kept} pages kept, but the shards hold {sum(shard.samples for shard in self.shards)} samples"
-            )
+        for name, kept, kinds in (
+            ("pages", self.pages.kept, ("interleaved",)),
+            ("pairs", self.pairs.kept, ("image_text", "video_text")),
+        ):
+            samples = sum(shard.samples for shard in self.shards if shard.kind in kinds)
+            if kept != samples:
+                raise SchemaError(f"{kept} {name} kept, but the shards hold {samples} samples of {' and '.join(kinds)}")
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

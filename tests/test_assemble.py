@@ -1,15 +1,22 @@
 """Documents meet their media: which pictures stay when several are the same, or stand in the page's metadata only."""
 
+import msgspec
 import numpy as np
 
-from pipeline.stages.assemble import _finish
+from pipeline.filters.pii import PiiConfig
+from pipeline.pairs import frequency
+from pipeline.pairs.config import PairsConfig
+from pipeline.stages.assemble import Finished
+from pipeline.stages.assemble import finish as finish_row
 from pipeline.stages.extract import TRACK_RANK
-from pipeline.stages.packed import join
+from pipeline.stages.packed import Records, join
+from pipeline.stages.pairing import Beside, text_hash
 from pipeline.stages.picks import EXTENSIONS, MATCH, MEDIUM, REASONS, match, pick
 from pipeline.stages.selection import CANDIDATE
 from schemas.document import Candidate, Document, DraftMedium, Text, Video, encode_draft_nodes
 from schemas.drops import Drop, DropReason
 from schemas.markup import render
+from schemas.pair import VideoTextPair
 
 TEXT = Text("some text")
 
@@ -29,6 +36,7 @@ def stored_page(media: list[DraftMedium]) -> dict[str, object]:
         "language": "en",
         "language_score": 0.9,
         "licence": "",
+        "columns": None,
     }
 
 
@@ -44,8 +52,19 @@ def finish(
     for one, number in zip(matches, found, strict=True):
         one["medium"], one["ok"], one["width"], one["height"], one["bytes"] = number, True, 9, 9, 9
         one["sha256"] = np.void(digests[number] or b"")
-    document, drops, _ = _finish(stored_page(media), verdict, matches, ["part"])
-    return document, drops
+    made = finished(stored_page(media), matches, verdict)
+    return made.document, made.drops
+
+
+def finished(
+    stored: dict[str, object],
+    matches: Records,
+    verdict: dict[str, bytes | None] = NOTHING_GONE,
+    frequent: frozenset[tuple[int, int]] = frozenset(),
+) -> Finished:
+    """What comes of a row with its matches, under the default configuration."""
+    beside = Beside(config=PairsConfig(), pictures={0: 77}, frequent=frequent, gone_captions=verdict["gone_captions"])
+    return finish_row(stored, verdict, matches, beside, PiiConfig())
 
 
 def medium(name: str, fallback: bool = False) -> DraftMedium:
@@ -158,8 +177,98 @@ def test_a_clip_stands_in_the_document() -> None:
         one["width"], one["height"], one["bytes"] = 64, 48, 9
         one["extension"], one["sha256"] = EXTENSIONS.index("mp4"), np.void(bytes([clip]) * 32)
     video = DraftMedium(kind="video", candidates=[Candidate(url="http://a.example/v.mp4", source="src")])
-    document, drops, _ = _finish(stored_page([video]), NOTHING_GONE, matches, ["part"])
+    made = finished(stored_page([video]), matches)
 
-    assert document is not None
-    assert drops == []
-    assert [(m.member, m.duration_s, m.fps) for m in document.media if isinstance(m, Video)] == [("000.mp4", 4.5, 25)]
+    assert made.document is not None
+    assert made.drops == []
+    assert [(m.member, m.duration_s, m.fps) for m in made.document.media if isinstance(m, Video)] == [
+        ("000.mp4", 4.5, 25)
+    ]
+
+
+def one_match(**fields: object) -> Records:
+    """A usable picture of 300 x 300 px for the first medium."""
+    matches = np.zeros(1, dtype=MATCH)
+    size = dict.fromkeys(("width", "height", "source_width", "source_height"), 300)
+    for name, value in {"ok": True, "bytes": 9, **size, **fields}.items():
+        matches[name] = value
+    return matches
+
+
+def pictured(**texts: str) -> DraftMedium:
+    return DraftMedium(candidates=[Candidate(url="http://a.example/a.jpg", source="src")], **texts)  # type: ignore[arg-type]
+
+
+def test_a_picture_makes_a_pair_with_each_text_about_it() -> None:
+    """Alt text and caption make a pair each, the same text a second time does not, and each text is counted."""
+    made = finished(
+        stored_page([pictured(alt="A heron on one leg", caption="Heron near Leiden")]),
+        one_match(phash=np.void(b"12345678")),
+    )
+    twice = finished(
+        stored_page([pictured(alt="A heron on one leg", caption="A heron on one leg", title="bird")]), one_match()
+    )
+
+    assert [(p.caption_source, p.caption) for p, _ in made.pairs] == [
+        ("alt", "A heron on one leg"),
+        ("caption", "Heron near Leiden"),
+    ]
+    assert made.texts == 2
+    assert len({p.key for p, _ in made.pairs}) == 2
+    assert [(d.kind, d.reason) for d in twice.drops] == [
+        ("pair", DropReason.DUPLICATE_PAIR),
+        ("pair", DropReason.TOO_FEW_WORDS),
+    ]
+    assert twice.texts == 3
+
+
+def test_frequent_texts_and_ruled_out_captions_make_no_pair() -> None:
+    """What the run counted, by text and by picture, and what select ruled out, each with its reason."""
+    page = stored_page([pictured(alt="A Heron on one leg")])
+    text = finished(page, one_match(), frequent=frozenset({(text_hash("a heron on one leg"), frequency.TEXT)}))
+    picture = finished(page, one_match(), frequent=frozenset({(77, frequency.PICTURE)}))
+    alt = finished(page, one_match(), {**NOTHING_GONE, "gone_captions": np.zeros(2, dtype="<u2").tobytes()})
+
+    reasons = [made.drops[0].reason for made in (text, picture, alt)]
+    assert reasons == [DropReason.FREQUENT_CAPTION, DropReason.TOO_MANY_CAPTIONS, DropReason.FREQUENT_CAPTION]
+
+
+def test_each_clip_makes_a_pair() -> None:
+    """A cut video's caption goes with each of its clips, each under its own key with its own seconds."""
+    matches = np.concatenate(
+        [
+            one_match(clip=n, start_s=5.0 * n, duration_s=5, fps=25, extension=3, sha256=np.void(bytes([n]) * 32))
+            for n in (0, 1)
+        ]
+    )
+    video = msgspec.structs.replace(pictured(caption="A heron takes off"), kind="video")
+    made = finished(stored_page([video]), matches)
+
+    assert [(p.start_s, p.caption) for p, _ in made.pairs if isinstance(p, VideoTextPair)] == [
+        (0.0, "A heron takes off"),
+        (5.0, "A heron takes off"),
+    ]
+    assert len({p.key for p, _ in made.pairs}) == 2
+
+
+def test_a_tables_row_is_one_pair_and_no_document() -> None:
+    """Its text is the user's, however short; its other columns go with it; without its picture it is a dropped pair."""
+    row = {**stored_page([pictured(caption="heron")]), "columns": '{"score":0.5}'}
+    row["nodes"] = encode_draft_nodes([pictured(caption="heron")]).decode()
+    made, lost = finished(row, one_match()), finished(row, np.zeros(0, dtype=MATCH))
+
+    assert made.document is None
+    assert [(p.caption, p.columns, p.page_url) for p, _ in made.pairs] == [("heron", {"score": 0.5}, "")]
+    assert [(d.kind, d.reason, d.detail.split()[0]) for d in lost.drops] == [
+        ("pair", DropReason.NO_MEDIUM, "not_in_crawl")
+    ]
+    assert (made.texts, lost.texts) == (0, 0)
+
+
+def test_personal_data_is_replaced_everywhere() -> None:
+    """In text nodes, alt texts, captions and the pairs made of them."""
+    page = stored_page([pictured(alt="Write to jane.doe@mail.net about herons")])
+    made = finished(page, one_match())
+
+    assert made.document is not None
+    assert made.document.media[0].alt == made.pairs[0][0].caption == "Write to email@example.com about herons"

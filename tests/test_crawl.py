@@ -109,7 +109,7 @@ def test_every_loss_has_its_reason(run: Path) -> None:
     }
     assert (2 * PAGES + 5, 2 * PAGES + 1) == (manifest.pages.entered, manifest.pages.kept)
     assert manifest.images.kept == 4 * PAGES + 1
-    small = next(row for row in rows if row["reason"] == "side_too_small")
+    small = next(row for row in rows if (row["kind"], row["reason"]) == ("image", "side_too_small"))
     assert (40.0, 64.0, "http://a.example/tiny.png") == (small["value"], small["threshold"], small["medium_url"])
 
 

@@ -119,6 +119,7 @@ def manifest(kept: int) -> Manifest:
         paragraphs=nothing,
         images=nothing,
         videos=nothing,
+        pairs=nothing,
         words=0,
         languages={},
         fields=[],

@@ -1,56 +1,70 @@
 """shard, first half: documents meet their media.
 
-    assemble   a documents part with its matches (`picks`)  ->  its finished documents in shard order, references to their bytes; drops
+    assemble   a documents part with its matches (`picks`)  ->  its finished documents and their pairs, sorted (`assembled`); fingerprints; drops
 
-What select has ruled out of a document is no part of it any more. Documents without a medium go.
-
-Each part is written sorted by the number that decides a document's place in the whole output (`place`), with an index. A shard is a range of that
-number, so it is one run of bytes in every part: no document goes through a shuffle, and nothing needs to know the number of shards before the last step.
+What select has ruled out of a document is no part of it any more. Documents without a medium go. A row of a captions table gives its one pair
+and no document, and what goes of it is a pair.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from pipeline.filters.pii import PiiConfig, scrub
 from pipeline.isolate import Note
+from pipeline.pairs.config import PairsConfig
 from pipeline.runfolder import PartWriter, RunFolder
+from pipeline.stages.assembled import IMAGE_TEXT, INTERLEAVED, VIDEO_TEXT, Assembled, MediumBytes, write_sorted
 from pipeline.stages.extract import drop_row
-from pipeline.stages.packed import Records, join
-from pipeline.stages.picks import EXTENSIONS, MATCH, CandidateTask, is_video, pick, selected_rows, usable_matches
-from pipeline.stages.selection import hash_number
-from schemas.document import Candidate, Document, DraftMedium, Image, Provenance, Text, Video, decode_draft_nodes
+from pipeline.stages.packed import Records, join, key_bytes
+from pipeline.stages.pairing import Beside, best_keys, frequent_hashes, make_pair, pair_drop, pairs_of
+from pipeline.stages.picks import (
+    EXTENSIONS,
+    MATCH,
+    CandidateTask,
+    is_video,
+    left_nodes,
+    pick,
+    selected_rows,
+    usable_matches,
+)
+from schemas.document import Candidate, Document, DraftMedium, Image, Provenance, Text, Video
 from schemas.drops import Drop, DropReason
 from schemas.markup import render
-from schemas.tables import DOCUMENTS, DROPS, TableWriter, read_table
+from schemas.pair import ImageTextPair, VideoTextPair
+from schemas.tables import DOCUMENTS, DROPS, FINGERPRINTS, TableWriter, read_table
 
 STAGE = "assemble"
-RULES_VERSION = 2
-
-# One finished document: its number, where its record lies, what it will take in a tar.
-ASSEMBLED = np.dtype([("place", "<u8"), ("offset", "<u8"), ("length", "<u8"), ("sample_bytes", "<u8")])
-
-
-class Assembled(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A finished document (its JSON) and the bytes of its media: (media part, offset, length) in order."""
-
-    key: str
-    json: msgspec.Raw
-    media: list[tuple[str, int, int]]
+RULES_VERSION = 3
 
 
 class AssembleTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A documents part with its matches (packed), and the sorted list of media parts that they number."""
+    """A documents part with its matches and its too frequent hashes (packed), and the sorted list of media parts that the matches number."""
 
     candidates: CandidateTask
     output: str
-    matches: bytes
+    matches: bytes = b""
+    frequent: bytes = b""
     media_parts: list[str]
     seed: int
+    pairs: PairsConfig
+    pii: PiiConfig
+
+
+class Finished(msgspec.Struct):
+    """What comes of one row of the documents table."""
+
+    document: Document | None = None
+    picks: list[Records] = []
+    pairs: list[tuple[ImageTextPair | VideoTextPair, Records]] = []
+    texts: int = 0
+    drops: list[Drop] = []
 
 
 def assemble(task: AssembleTask, note: Note, skip: frozenset[int]) -> None:
-    """Writes the finished documents of one part with their index, and the drops."""
+    """Writes the finished documents and pairs of one part with their indexes, the fingerprints and the drops."""
     select = task.candidates.select
     folder = RunFolder(select.run_url)
     selected = selected_rows(task.candidates)
@@ -61,67 +75,140 @@ def assemble(task: AssembleTask, note: Note, skip: frozenset[int]) -> None:
     matches = join([task.matches], MATCH)
     matches = matches[np.lexsort((matches["clip"], matches["rank"], matches["medium"], matches["row"]))]
     starts, ends = (np.searchsorted(matches["row"], rows, side).tolist() for side in ("left", "right"))
+    frequent = frequent_hashes(task.frequent)
     with folder.part("shard", task.output) as part:
         part.detail = "assembled"
-        drops = TableWriter(part.file(f"drops/shard-{task.output}.parquet"), DROPS)
-        finished: list[tuple[int, int, bytes]] = []
+        writer = _Writer(task, part)
         for verdict, start, end in zip(selected, starts, ends, strict=True):
             stored = table.slice(verdict["row"], 1).to_pylist()[0]
-            document, gone, media = _finish(stored, verdict, matches[start:end], task.media_parts)
-            for drop in gone:
-                part.counts[f"{drop.kind}s.dropped.{drop.reason}"] += 1
-                drops.add(drop_row("shard", drop, stored["url"], _provenance(stored)))
-            if document is not None:
-                _count(part, document)
-                finished.append(_pack(document, media, task.seed))
-        drops.close()
-        _write_sorted(part, task.output, finished)
+            beside = Beside(
+                config=task.pairs,
+                pictures=best_keys(stored["media_keys"]),
+                frequent=frequent,
+                gone_captions=verdict["gone_captions"],
+            )
+            writer.add(stored, finish(stored, verdict, matches[start:end], beside, task.pii))
+        writer.close()
+
+
+class _Writer:
+    """The files of one part."""
+
+    def __init__(self, task: AssembleTask, part: PartWriter) -> None:
+        self._task, self._part = task, part
+        self._samples: dict[str, list[Assembled]] = {INTERLEAVED: [], IMAGE_TEXT: [], VIDEO_TEXT: []}
+        self._drops = TableWriter(part.file(f"drops/shard-{task.output}.parquet"), DROPS)
+        self._fingerprints = TableWriter(part.file(f"fingerprints/{task.output}.parquet"), FINGERPRINTS)
+
+    def add(self, stored: dict[str, Any], made: Finished) -> None:
+        self._part.counts["pairs.in"] += made.texts
+        self._drop(made.drops, stored["url"], _provenance(stored))
+        if made.document is not None:
+            _count(self._part, made.document)
+            media = [self._bytes(m.member, one) for m, one in zip(made.document.media, made.picks, strict=True)]
+            json = msgspec.Raw(msgspec.json.encode(made.document))
+            self._samples[INTERLEAVED].append(Assembled(key=made.document.key, json=json, media=media))
+        for pair, match in made.pairs:
+            kind = IMAGE_TEXT if isinstance(pair, ImageTextPair) else VIDEO_TEXT
+            media = [self._bytes(EXTENSIONS[match["extension"]], match)]
+            json = msgspec.Raw(msgspec.json.encode(pair))
+            self._samples[kind].append(Assembled(key=pair.key, json=json, media=media, text=pair.caption))
+        if made.picks:
+            self._fingerprints.add(_fingerprint(stored, made.picks))
+
+    def _bytes(self, member: str, match: Records) -> MediumBytes:
+        return MediumBytes(
+            member=member,
+            sha256=match["sha256"].tobytes().hex(),
+            part=self._task.media_parts[match["media_part"]],
+            offset=int(match["offset"]),
+            bytes=int(match["bytes"]),
+        )
+
+    def _drop(self, drops: Iterable[Drop], url: str, provenance: Provenance | None) -> None:
+        for drop in drops:
+            self._part.counts[f"{drop.kind}s.dropped.{drop.reason}"] += 1
+            self._drops.add(drop_row("shard", drop, url, provenance))
+
+    def close(self) -> None:
+        for kind, samples in self._samples.items():
+            self._drop(write_sorted(self._part, kind, self._task.output, samples, self._task.seed), "", None)
+        self._drops.close()
+        self._fingerprints.close()
 
 
 def _provenance(stored: dict[str, Any]) -> Provenance:
     return msgspec.convert({field: stored[field] for field in ("source", "offset", "length", "digest")}, Provenance)
 
 
-def _finish(
-    stored: dict[str, Any], verdict: dict[str, Any], matches: Records, media_parts: list[str]
-) -> tuple[Document | None, list[Drop], list[tuple[str, int, int]]]:
-    """The document with its media, what went, and where the media's bytes are."""
+def finish(
+    stored: dict[str, Any], verdict: dict[str, Any], matches: Records, beside: Beside, pii: PiiConfig
+) -> Finished:
+    """What comes of one row of the documents table, with the matches of its media."""
     nodes, media = left_nodes(stored["nodes"], verdict["gone_nodes"])
-    picks = pick(media, usable_matches(matches, verdict["gone_candidates"]))
+    media = [(number, _scrubbed_medium(medium, pii)) for number, medium in media]
+    matches = usable_matches(matches, verdict["gone_candidates"])
+    picks = pick(media, matches)
+    if stored["columns"] is not None:
+        return _table_pairs(stored, [medium for _, medium in media], picks, matches)
+    made = Finished(picks=[one for one in picks if not isinstance(one, Drop)])
+    made.drops = [one for one in picks if isinstance(one, Drop)]
+    if not made.picks:
+        page = Drop(kind="page", reason=DropReason.NO_IMAGE, url=stored["url"])
+        text = Drop(kind="paragraph", reason=DropReason.WITH_PAGE, detail=f"page: {page.reason}")
+        return Finished(drops=[page, *[text for node in nodes if isinstance(node, Text)], *made.drops])
+    made.document = _document(stored, _finished_nodes(nodes, media, picks, pii))
+    if beside.config.from_pages:
+        for (number, medium), picked in zip(media, picks, strict=True):
+            if not isinstance(picked, Drop):
+                pairs, gone = pairs_of(stored, number, medium, _clips(matches, number, picked), beside)
+                made.pairs += pairs
+                made.drops += gone
+                made.texts += len(pairs) + len(gone)
+    return made
+
+
+def _table_pairs(stored: dict[str, Any], media: list[DraftMedium], picks: list[Any], matches: Records) -> Finished:
+    """The pair of a table's row, of a cut video one for each clip; extract has counted the row as one."""
+    made = Finished(picks=[one for one in picks if not isinstance(one, Drop)])
+    for medium, picked in zip(media, picks, strict=True):
+        if isinstance(picked, Drop):
+            verdict = DropReason.NO_MEDIUM, picked.value, picked.threshold
+            made.drops.append(pair_drop(medium, verdict, f"{picked.reason} {picked.detail}".rstrip()))
+            continue
+        for clip in _clips(matches, 0, picked):
+            pair = make_pair(stored, medium, clip, "caption", medium.caption, stored["columns"])
+            made.pairs.append((pair, clip))
+    made.texts = max(0, len(made.pairs) - 1)
+    return made
+
+
+def _clips(matches: Records, number: int, picked: Records) -> Records:
+    """All matches of the candidate that was picked for a medium: one, or its clips in order."""
+    clips: Records = matches[(matches["medium"] == number) & (matches["rank"] == picked["rank"]) & matches["ok"]]
+    return clips
+
+
+def _finished_nodes(
+    nodes: list[Text | DraftMedium], media: list[tuple[int, DraftMedium]], picks: list[Any], pii: PiiConfig
+) -> list[Text | Image | Video]:
     finished: list[Text | Image | Video] = []
-    places: list[tuple[str, int, int]] = []
-    drops: list[Drop] = []
-    following = iter(picks)
+    following = iter(zip(media, picks, strict=True))
+    index = 0
     for node in nodes:
         if isinstance(node, Text):
-            finished.append(node)
+            finished.append(Text(scrub(node.text, pii)[0]))
             continue
-        picked = next(following)
-        if isinstance(picked, Drop):
-            drops.append(picked)
-        else:
-            finished.append(_medium(node, picked, len(places)))
-            places.append((media_parts[picked["media_part"]], int(picked["offset"]), int(picked["bytes"])))
-    if not places:
-        page = Drop(kind="page", reason=DropReason.NO_IMAGE, url=stored["url"])
-        texts = [Drop(kind="paragraph", reason=DropReason.WITH_PAGE, detail=f"page: {page.reason}") for _ in finished]
-        return None, [page, *texts, *drops], []
-    return _document(stored, finished), drops, places
+        (_, medium), picked = next(following)
+        if not isinstance(picked, Drop):
+            finished.append(_medium(medium, picked, index))
+            index += 1
+    return finished
 
 
-def left_nodes(stored: str, gone_nodes: bytes | None) -> tuple[list[Text | DraftMedium], list[tuple[int, DraftMedium]]]:
-    """The nodes that select has left of a document; and its media among them, each with its number in the page."""
-    gone = set(np.frombuffer(gone_nodes or b"", dtype="<u2").tolist())
-    nodes: list[Text | DraftMedium] = []
-    media: list[tuple[int, DraftMedium]] = []
-    number = 0
-    for place, node in enumerate(decode_draft_nodes(stored)):
-        if place not in gone:
-            nodes.append(node)
-            if isinstance(node, DraftMedium):
-                media.append((number, node))
-        number += isinstance(node, DraftMedium)
-    return nodes, media
+def _scrubbed_medium(medium: DraftMedium, pii: PiiConfig) -> DraftMedium:
+    texts = {name: scrub(getattr(medium, name), pii)[0] for name in ("alt", "title", "caption")}
+    return msgspec.structs.replace(medium, **texts)
 
 
 def _medium(medium: DraftMedium, picked: Records, index: int) -> Image | Video:
@@ -165,25 +252,11 @@ def _count(part: PartWriter, document: Document) -> None:
         part.counts[f"fields.{medium.member}"] += 1
 
 
-def _pack(document: Document, media: list[tuple[str, int, int]], seed: int) -> tuple[int, int, bytes]:
-    """(place, bytes in a tar, record)."""
-    json = msgspec.json.encode(document)
-    record = msgspec.json.encode(Assembled(key=document.key, json=msgspec.Raw(json), media=media))
-    sample_bytes = sum(512 + size + -size % 512 for size in (len(json), *(length for _, _, length in media)))
-    return hash_number(f"{seed}\0{document.key}"), sample_bytes, record
-
-
-def _write_sorted(part: PartWriter, name: str, finished: list[tuple[int, int, bytes]]) -> None:
-    finished.sort()
-    index = np.zeros(len(finished), dtype=ASSEMBLED)
-    file = part.file(f"assembled/{name}.jsonl")
-    for entry, (place, sample_bytes, record) in zip(index, finished, strict=True):
-        entry["place"], entry["offset"], entry["length"], entry["sample_bytes"] = (
-            place,
-            file.tell(),
-            len(record),
-            sample_bytes,
-        )
-        file.write(record + b"\n")
-        part.counts["sample_bytes"] += sample_bytes
-    part.file(f"assembled/{name}.index").write(index.tobytes())
+def _fingerprint(stored: dict[str, Any], picks: list[Records]) -> dict[str, Any]:
+    media = [
+        key_bytes(one["hi"], one["lo"])
+        + b"".join(one[field].tobytes() for field in ("sha256", "source_sha256", "phash"))
+        for one in picks
+    ]
+    fields = {name: stored[name] for name in ("key", "url", "url_key", "text_key", "minhash")}
+    return {**fields, "media": b"".join(media)}

@@ -23,7 +23,7 @@ from pipeline.runfolder import RunFolder
 from pipeline.stages.extract import TRACK_RANK
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_numbers, split
 from pipeline.stages.selection import CANDIDATE, SelectTask, candidate_records
-from schemas.document import DraftMedium
+from schemas.document import DraftMedium, Text, decode_draft_nodes
 from schemas.drops import Drop, DropKind, DropReason
 from schemas.tables import MEDIA, SELECTED, read_table
 
@@ -177,6 +177,21 @@ def usable_matches(matches: Records, gone_candidates: bytes | None) -> Records:
 
 def _pair_number(records: Records) -> Any:
     return records["medium"].astype(np.uint32) << np.uint32(16) | records["rank"]
+
+
+def left_nodes(stored: str, gone_nodes: bytes | None) -> tuple[list[Text | DraftMedium], list[tuple[int, DraftMedium]]]:
+    """The nodes that select has left of a document; and its media among them, each with its number in the page."""
+    gone = set(np.frombuffer(gone_nodes or b"", dtype="<u2").tolist())
+    nodes: list[Text | DraftMedium] = []
+    media: list[tuple[int, DraftMedium]] = []
+    number = 0
+    for place, node in enumerate(decode_draft_nodes(stored)):
+        if place not in gone:
+            nodes.append(node)
+            if isinstance(node, DraftMedium):
+                media.append((number, node))
+        number += isinstance(node, DraftMedium)
+    return nodes, media
 
 
 def pick(media: list[tuple[int, DraftMedium]], matches: Records) -> list[Any]:

@@ -1,34 +1,43 @@
-"""shard, second half: assembled documents become tars.
+"""shard, second half: assembled samples become tars.
 
-The number of shards S follows from the total size. A document's place is a number in [0, 2^64), the hash of seed and key; shard s holds the places
-from s/S to (s+1)/S of that range, in order. So a shard depends on nothing but the documents in it, and is one run of bytes in each assembled part.
+The number of shards S of a kind follows from that kind's total size. A sample's place is a number in [0, 2^64), the hash of seed and key; shard s holds the
+places from s/S to (s+1)/S of that range, in order. So a shard depends on nothing but the samples in it, and is one run of bytes in each assembled part.
+Copies of a pair have one key, so they stand side by side here: the first one stays.
 """
 
 import hashlib
 import heapq
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from pipeline.isolate import Note
 from pipeline.runfolder import RunFolder
-from pipeline.stages.assemble import ASSEMBLED, Assembled
+from pipeline.stages.assembled import (
+    ASSEMBLED,
+    INTERLEAVED,
+    PLACES,
+    Assembled,
+    MediumBytes,
+    duplicate_drop,
+    split_copies,
+)
+from pipeline.stages.extract import drop_row
 from pipeline.store import Store
 from schemas.errors import ShardError
 from schemas.shard import INDEX_SUFFIX, IndexEntry, Sample, encode_index, write_shard
+from schemas.tables import DROPS, TableWriter
 
 STAGE = "shard"
-KIND = "interleaved"
-PLACES = 1 << 64
-READ_AHEAD = 64  # ours: documents whose pictures are asked for together, some 20 MB
+READ_AHEAD = 64  # ours: samples whose media are asked for together, some 20 MB
 
 
 class ShardTask(msgspec.Struct, frozen=True, kw_only=True):
-    """One shard of `count`: the assembled parts it draws from, sorted."""
+    """One shard of the `count` of its kind: the assembled parts it draws from, sorted."""
 
     run_url: str
+    kind: str
     number: int
     count: int
     identity: str
@@ -42,7 +51,7 @@ class ShardTask(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def output(self) -> str:
         """The part's name."""
-        return f"{self.name}-{self.identity[:12]}"
+        return f"{self.kind}-{self.name}-{self.identity[:12]}"
 
 
 def shard_count(total_bytes: int, target_bytes: int) -> int:
@@ -51,37 +60,51 @@ def shard_count(total_bytes: int, target_bytes: int) -> int:
 
 
 def write_one_shard(task: ShardTask, note: Note, skip: frozenset[int]) -> None:
-    """Writes one tar and its index."""
+    """Writes one tar and its index, and the drops of copies."""
     folder = RunFolder(task.run_url)
     with folder.part(STAGE, task.output) as part:
-        part.detail = KIND
-        tar = part.file(f"shards/{KIND}/{task.name}.tar")
-        entries: list[IndexEntry] = write_shard(_samples(folder.store, _records(folder.store, task)), tar)
-        part.file(f"shards/{KIND}/{task.name}{INDEX_SUFFIX}").write(encode_index(entries, tar.tell()))
+        part.detail = task.kind
+        drops = TableWriter(part.file(f"drops/shard-{task.output}.parquet"), DROPS)
+
+        def firsts() -> Iterator[Assembled]:
+            for sample, is_copy in split_copies(_records(folder.store, task)):
+                if not is_copy:
+                    yield sample
+                    continue
+                drop = duplicate_drop(sample)
+                part.counts[f"pairs.dropped.{drop.reason}"] += 1
+                drops.add(drop_row(STAGE, drop, "", None))
+
+        tar = part.file(f"shards/{task.kind}/{task.name}.tar")
+        entries: list[IndexEntry] = write_shard(_samples(folder.store, firsts()), tar)
+        part.file(f"shards/{task.kind}/{task.name}{INDEX_SUFFIX}").write(encode_index(entries, tar.tell()))
+        drops.close()
         part.counts["samples"] = len(entries)
+        if task.kind != INTERLEAVED:
+            part.counts["pairs"] = len(entries)
 
 
 def _records(store: Store, task: ShardTask) -> Iterator[Assembled]:
-    """The shard's documents in order, merged from all parts."""
+    """The shard's samples in order, merged from all parts."""
     low, high = (-(-number * PLACES // task.count) for number in (task.number, task.number + 1))
     decode = msgspec.json.Decoder(Assembled).decode
-    runs = [_run(store, part, low, high) for part in task.parts]
+    runs = [_run(store, f"assembled/{task.kind}/{part}", low, high) for part in task.parts]
     for _, _, line in heapq.merge(*runs):
         yield decode(line)
 
 
-def _run(store: Store, part: str, low: int, high: int) -> Iterator[tuple[int, str, bytes]]:
-    """(place, part, record) of the documents of one part in [low, high), ascending."""
-    index = np.frombuffer(store.read(f"assembled/{part}.index"), dtype=ASSEMBLED)
+def _run(store: Store, path: str, low: int, high: int) -> Iterator[tuple[int, int, bytes]]:
+    """(place, order, record) of the samples of one part in [low, high), ascending."""
+    index = np.frombuffer(store.read(f"{path}.index"), dtype=ASSEMBLED)
     inside = index[(index["place"] >= low) & (index["place"] <= high - 1)]
     if not len(inside):
         return
     start = int(inside["offset"][0])
     length = int(inside["offset"][-1] + inside["length"][-1]) - start
-    block = store.read_ranges([(f"assembled/{part}.jsonl", start, length)])[0]
+    block = store.read_ranges([(f"{path}.jsonl", start, length)])[0]
     for entry in inside:
         at = int(entry["offset"]) - start
-        yield int(entry["place"]), part, block[at : at + int(entry["length"])]
+        yield int(entry["place"]), int(entry["order"]), block[at : at + int(entry["length"])]
 
 
 def _samples(store: Store, records: Iterator[Assembled]) -> Iterator[Sample]:
@@ -94,22 +117,24 @@ def _samples(store: Store, records: Iterator[Assembled]) -> Iterator[Sample]:
     yield from _with_media(store, batch)
 
 
-def _with_media(store: Store, records: list[Assembled]) -> Iterator[Sample]:
-    wanted = sorted({place for record in records for place in record.media})
-    blocks = dict(
-        zip(wanted, store.read_ranges([(f"media/{part}.tar", at, size) for part, at, size in wanted]), strict=True)
-    )
-    for record in records:
-        members: dict[str, bytes] = {"json": bytes(record.json)}
-        media = [node for node in msgspec.json.decode(record.json)["nodes"] if node["kind"] != "text"]
-        for medium, place in zip(media, record.media, strict=True):
-            members[medium["member"]] = _checked(blocks[place], medium, place)
-        yield Sample(record.key, members)
+def _with_media(store: Store, samples: list[Assembled]) -> Iterator[Sample]:
+    wanted = sorted({(medium.part, medium.offset, medium.bytes) for sample in samples for medium in sample.media})
+    ranges = [(f"media/{part}.tar", at, size) for part, at, size in wanted]
+    blocks = dict(zip(wanted, store.read_ranges(ranges), strict=True))
+    for sample in samples:
+        media = {
+            medium.member: _checked(blocks[medium.part, medium.offset, medium.bytes], medium, sample.key)
+            for medium in sample.media
+        }
+        json = {"json": bytes(sample.json)}
+        yield Sample(
+            sample.key, json | media if sample.text is None else {**media, "txt": sample.text.encode(), **json}
+        )
 
 
-def _checked(data: bytes, medium: dict[str, Any], place: tuple[str, int, int]) -> bytes:
-    if hashlib.sha256(data).hexdigest() != medium["sha256"]:
+def _checked(data: bytes, medium: MediumBytes, key: str) -> bytes:
+    if hashlib.sha256(data).hexdigest() != medium.sha256:
         raise ShardError(
-            f"media/{place[0]}.tar does not hold {medium['url']} at {place[1]}: it was changed; run fetch again in a new folder"
+            f"media/{medium.part}.tar does not hold {key}.{medium.member} at {medium.offset}: it was changed; run fetch again in a new folder"
         )
     return data

@@ -1,0 +1,162 @@
+"""Pairs of finished documents: each medium with each text about it.
+
+    text_keys   a documents part  ->  (bucket, texts and pictures that may be too frequent)
+    pairs_of    a finished document's media  ->  its pairs, and the texts that make none
+
+Every text that stands with a medium of a finished document counts as having come in: its alt text, its caption, its title; of a cut video each of them for each
+clip. A row of a captions table is one pair, whose text the user has chosen: the rules for texts of pages are not for it.
+
+The key of a pair is a function of its picture's perceptual hash and its text, so that copies get the same place and meet in the same shard (COYO's rule).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipeline.isolate import Note
+from pipeline.pairs.config import PairsConfig
+from pipeline.pairs.frequency import FREQUENT, PICTURE, TEXT, occurrences
+from pipeline.pairs.rules import SOURCES, TextSource, Verdict, clean, judge_picture, judge_text
+from pipeline.runfolder import RunFolder
+from pipeline.stages.packed import Records, join, split
+from pipeline.stages.picks import Bucketed, CandidateTask, is_video, left_nodes, selected_rows
+from pipeline.stages.selection import PACKED_CANDIDATE, hash_number
+from schemas.document import DraftMedium
+from schemas.drops import Drop, DropReason
+from schemas.pair import ImageTextPair, VideoTextPair
+from schemas.shard import sample_key
+from schemas.tables import DOCUMENTS, read_table
+
+_GONE_CAPTION = np.dtype([("medium", "<u2"), ("source", "<u2")])  # selected.gone_captions
+_NO_FREQUENT: frozenset[tuple[int, int]] = frozenset()
+
+
+class TextTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A documents part whose texts are counted."""
+
+    candidates: CandidateTask
+    config: PairsConfig
+
+
+def text_keys(task: TextTask, note: Note, skip: frozenset[int]) -> Bucketed:
+    """The hashes of a part's texts that pass the rules, with their pictures', by bucket."""
+    select = task.candidates.select
+    name = f"documents/{select.part}.parquet"
+    with RunFolder(select.run_url).store.open(name) as file:
+        table = read_table(file, DOCUMENTS, name, ["nodes", "media_keys", "columns"])
+    found: list[tuple[int, int]] = []
+    for verdict in selected_rows(task.candidates):
+        stored = table.slice(verdict["row"], 1).to_pylist()[0]
+        if stored["columns"] is not None:
+            continue
+        pictures = best_keys(stored["media_keys"])
+        for number, medium in left_nodes(stored["nodes"], verdict["gone_nodes"])[1]:
+            for source, text in texts_of(medium):
+                if number in pictures and judge_text(text, source, task.config) is None:
+                    found.append((text_hash(text), pictures[number]))
+    return list(split(occurrences(found, select.number, task.config), select.buckets))
+
+
+def best_keys(media_keys: bytes) -> dict[int, int]:
+    """The hash of the best candidate's URL of each medium of a document, by the medium's number."""
+    candidates = np.frombuffer(media_keys, dtype=PACKED_CANDIDATE)
+    return {int(one["medium"]): int(one["hi"]) for one in candidates if one["rank"] == 0}
+
+
+def text_hash(text: str) -> int:
+    """By which a text is counted: its letters' case does not matter."""
+    return hash_number(text.casefold())
+
+
+def texts_of(medium: DraftMedium) -> Iterator[tuple[TextSource, str]]:
+    """The texts that a page gives to a medium, cleaned."""
+    for source, text in (("alt", medium.alt), ("caption", medium.caption), ("title", medium.title)):
+        if cleaned := clean(text):
+            yield source, cleaned  # type: ignore[misc]
+
+
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """What a document's texts are judged by, beside themselves: what was counted over the run, what select has ruled out."""
+
+    config: PairsConfig
+    pictures: dict[int, int]
+    frequent: frozenset[tuple[int, int]] = _NO_FREQUENT
+    gone_captions: bytes | None = None
+
+    def judge(self, number: int, source: TextSource, text: str) -> Verdict | None:
+        """Why the text of medium `number` makes no pair."""
+        verdict = judge_text(text, source, self.config)
+        if verdict is not None:
+            return verdict
+        if (text_hash(text), TEXT) in self.frequent or (number, SOURCES.index(source)) in self._gone:
+            return DropReason.FREQUENT_CAPTION, None, self.config.max_pictures_of_text
+        if (self.pictures.get(number), PICTURE) in self.frequent:
+            return DropReason.TOO_MANY_CAPTIONS, None, self.config.max_texts_of_picture
+        return None
+
+    @property
+    def _gone(self) -> set[tuple[int, int]]:
+        gone = np.frombuffer(self.gone_captions or b"", dtype=_GONE_CAPTION)
+        return {(int(one["medium"]), int(one["source"])) for one in gone}
+
+
+def frequent_hashes(packed: bytes) -> frozenset[tuple[int, int]]:
+    """(hash, of what) of all that is too frequent in a part."""
+    return frozenset((int(one["hi"]), int(one["lo"])) for one in join([packed], FREQUENT))
+
+
+def pairs_of(
+    stored: dict[str, Any], number: int, medium: DraftMedium, clips: Records, beside: Beside
+) -> tuple[list[tuple[ImageTextPair | VideoTextPair, Records]], list[Drop]]:
+    """The pairs of one medium, each with the match that holds its bytes, and the texts that make none; `clips` has one match if it is a picture."""
+    made: list[tuple[ImageTextPair | VideoTextPair, Records]] = []
+    drops: list[Drop] = []
+    for clip in clips:
+        seen: set[str] = set()
+        size = None if is_video(clip) else judge_picture(clip["source_width"], clip["source_height"], beside.config)
+        for source, text in texts_of(medium):
+            verdict = size or beside.judge(number, source, text)
+            if verdict is None and text in seen:
+                verdict = DropReason.DUPLICATE_PAIR, None, None
+            if verdict is None:
+                seen.add(text)
+                made.append((make_pair(stored, medium, clip, source, text), clip))
+            else:
+                drops.append(pair_drop(medium, verdict, f"{source}: {text}"))
+    return made, drops
+
+
+def make_pair(
+    stored: dict[str, Any], medium: DraftMedium, match: Records, source: str, text: str, columns: str | None = None
+) -> ImageTextPair | VideoTextPair:
+    """One pair; `columns` is the JSON of a table row's other columns."""
+    phash = match["phash"].tobytes().hex()
+    sha256 = match["sha256"].tobytes().hex()
+    fields: dict[str, Any] = {
+        "key": sample_key(f"{phash if phash.strip('0') else sha256}\0{text}"),
+        "url": medium.candidates[match["rank"]].url,
+        "caption": text,
+        "caption_source": source,
+        "width": int(match["width"]),
+        "height": int(match["height"]),
+        "sha256": sha256,
+        "phash": phash,
+        "page_url": stored["url"] if columns is None else "",
+        "language": stored["language"] or "",
+        "columns": msgspec.json.decode(columns) if columns else {},
+    }
+    if not is_video(match):
+        return ImageTextPair(**fields)
+    # Clips of one film may look alike in the middle: their bytes tell them apart.
+    fields["key"] = sample_key(f"{sha256}\0{text}")
+    fields |= {name: float(match[name]) for name in ("start_s", "duration_s", "fps")}
+    return VideoTextPair(**fields)
+
+
+def pair_drop(medium: DraftMedium, verdict: Verdict, detail: str) -> Drop:
+    """The drop of one text."""
+    reason, value, threshold = verdict
+    url = medium.candidates[0].url
+    return Drop(kind="pair", reason=reason, medium_url=url, value=value, threshold=threshold, detail=detail[:200])
