@@ -58,7 +58,8 @@ def picture_records(rows: list[dict[str, Any]], media_part: int) -> Records:
     if rows:
         records["hi"], records["lo"] = key_numbers(row["sha256"][:16] for row in rows).T
     for field in ("phash", "dhash"):
-        records[field] = [int.from_bytes(row[field], "big") for row in rows]
+        # What has no such hash (a folder that another tool made) is a copy of its own bytes only.
+        records[field] = [int.from_bytes(row[field] or row["sha256"][:8], "big") for row in rows]
     records["pixels"] = [row["source_width"] * row["source_height"] for row in rows]
     records["media_part"] = media_part
     return records
@@ -169,5 +170,8 @@ def repeats_in_page(phashes: NDArray[np.uint64], dhashes: NDArray[np.uint64], di
     """For each picture of a document, in order, the place of the first earlier one that it is a copy of, or -1."""
     near = np.bitwise_count(phashes[:, None] ^ phashes[None, :]) <= distance
     near &= np.bitwise_count(dhashes[:, None] ^ dhashes[None, :]) <= MAX_DHASH_BITS
-    earlier = near & np.tri(len(phashes), k=-1, dtype=bool)
-    return np.where(earlier.any(axis=1), earlier.argmax(axis=1), -1)
+    near &= phashes[:, None] != 0  # not measured: half of a pHash's bits are set
+    found = np.full(len(phashes), -1, dtype=np.int64)
+    later, earlier = np.nonzero(np.tril(near, -1))
+    found[later[::-1]] = earlier[::-1]  # by row, then column: what is written last is the first
+    return found
