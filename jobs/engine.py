@@ -47,7 +47,7 @@ class Engine:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        from pipeline.transforms import stop_children
+        from pipeline.transforms.spread import stop_children
 
         noise = io.StringIO()  # Beam prints the traceback of what is raised here anyway
         try:

@@ -11,7 +11,7 @@ from pipeline.read.inputs import Input
 from pipeline.read.slices import slices
 from pipeline.runfolder import digest
 from pipeline.stages.extract import RULES_VERSION, STAGE, ExtractTask, extract_slice
-from pipeline.transforms import Spread
+from pipeline.transforms.spread import Spread
 
 
 def run(job: Job, inputs: list[Input], limit: int | None = None) -> None:

@@ -13,7 +13,8 @@ from pipeline.stages.fetch_web import AskTask, WebPart, depends_on
 from pipeline.stages.media_index import copies_name
 from pipeline.stages.packed import MAX_BUCKETS, bucket_count
 from pipeline.stages.wanted import KnownTask, MovedTask, WantTask
-from pipeline.transforms import FetchFromCrawl, FetchFromWeb, WriteNames
+from pipeline.transforms.fetch import FetchFromCrawl, FetchFromWeb
+from pipeline.transforms.spread import WriteNames
 from schemas.drops import DropReason
 
 NAMES = "stages/fetch.names.json"

@@ -9,7 +9,7 @@ from pipeline.read.tables import Table, table_slices
 from pipeline.runfolder import digest
 from pipeline.stages.extract import STAGE
 from pipeline.stages.table import RULES_VERSION, TableTask, extract_table_slice
-from pipeline.transforms import Spread
+from pipeline.transforms.spread import Spread
 from schemas.document import MediumKind
 
 

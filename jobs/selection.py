@@ -10,7 +10,7 @@ from pipeline.runfolder import digest
 from pipeline.stages.near import BAND
 from pipeline.stages.packed import bucket_count
 from pipeline.stages.selection import CANDIDATE, DOCUMENT_KEY, RULES_VERSION, STAGE, SelectTask
-from pipeline.transforms import Select
+from pipeline.transforms.select import Select
 
 
 def run(job: Job, config: SelectConfig | None = None) -> None:

@@ -15,7 +15,8 @@ from pipeline.stages.packed import bucket_count
 from pipeline.stages.picks import MEDIUM, CandidateTask, MediaTask
 from pipeline.stages.selection import CANDIDATE
 from pipeline.stages.shard import STAGE, ShardTask, shard_count, write_one_shard
-from pipeline.transforms import Assemble, Spread
+from pipeline.transforms.assemble import Assemble
+from pipeline.transforms.spread import Spread
 from schemas.manifest import encode_manifest
 
 

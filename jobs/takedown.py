@@ -19,7 +19,7 @@ from pipeline.takedown.entries import Entries, read_entries
 from pipeline.takedown.shards import Gone, TarTask, find, found, rewrite
 from pipeline.takedown.tables import PartTask, purge
 from pipeline.takedown.tombstones import write_tombstones
-from pipeline.transforms import Spread
+from pipeline.transforms.spread import Spread
 from pipeline.urls import media_key
 from schemas.errors import InputError, OutputError, UsageError
 from schemas.manifest import encode_manifest

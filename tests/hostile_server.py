@@ -83,6 +83,7 @@ class HostileServer:
         self.connections = 0
         self.most_at_once = 0
         self._open = 0
+        self._writers: set[asyncio.StreamWriter] = set()
         self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -113,9 +114,14 @@ class HostileServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        for _ in range(3):  # a transport closes its socket a turn of the loop after it was aborted
+            await asyncio.sleep(0)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.add(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 await self._answer(head.decode("latin-1"), writer)
@@ -125,6 +131,7 @@ class HostileServer:
         except asyncio.CancelledError:
             writer.transport.abort()
         finally:
+            self._writers.discard(writer)
             writer.close()
 
     async def _answer(self, head: str, writer: asyncio.StreamWriter) -> None:

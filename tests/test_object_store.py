@@ -10,7 +10,7 @@ from moto.server import ThreadedMotoServer
 
 from jobs.cli import main
 from pipeline.store import LOCK
-from pipeline.transforms import stop_children
+from pipeline.transforms.spread import stop_children
 from tests import crawls
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of boto and of the server

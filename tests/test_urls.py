@@ -71,7 +71,13 @@ def test_join_agrees_with_a_library(base: str, raw: str) -> None:
     if expected is not None and not expected.startswith(("http://", "https://", "data:")):
         expected = None
 
-    assert expected == Base(base).join(raw)
+    joined = Base(base).join(raw)
+    if joined is not None and joined.startswith(
+        "data:"
+    ):  # of these, too, the standard changed its mind: spaces before `?` and `#`
+        joined, expected = joined.replace("%20", " "), str(expected).replace("%20", " ")
+
+    assert expected == joined
 
 
 @given(st.text(), st.text(), st.text())

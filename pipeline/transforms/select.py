@@ -1,0 +1,199 @@
+"""Select: documents parts in, verdict parts out, by keys of URL, text, band, image set and media URL."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+
+from pipeline.stages import frequency, near, selected, selection
+from pipeline.stages.packed import by_part, split
+from pipeline.transforms.spread import InChild, Spread
+
+
+class Select(beam.PTransform):  # type: ignore[misc]
+    """URL dedup, text dedup, media URLs each once, one verdict part for each documents part.
+
+    In: the pipeline. Out: the counts of each part written. `tasks[i].number` is `i`.
+    """
+
+    def __init__(self, tasks: list[selection.SelectTask], processes: int) -> None:
+        super().__init__()
+        self._tasks, self._processes = tasks, processes
+
+    def expand(self, pipeline: Any) -> Any:
+        """Comments give the element type after each step."""
+        tasks, buckets, in_child = self._tasks, self._tasks[0].buckets, self._processes
+        by_url = (
+            pipeline
+            | "Keys" >> Spread(self._tasks, selection.document_keys, in_child, flat=True)  # (bucket, DOCUMENT_KEY)
+            | "GroupByUrl" >> beam.GroupByKey()
+            | "LatestByUrl" >> beam.ParDo(_LatestByUrl(buckets)).with_outputs("verdicts", main="survivors")
+        )
+        by_text = (
+            by_url.survivors  # (bucket, DOCUMENT_KEY re-keyed by text)
+            | "GroupByText" >> beam.GroupByKey()
+            | "FirstByText" >> beam.ParDo(_FirstByText()).with_outputs("verdicts", main="kept")
+        )
+        verdicts = [by_url.verdicts, by_text.verdicts]  # (part, VERDICT)
+        kept = by_text.kept  # (part, RANKED)
+        capped = pipeline | "NoneCapped" >> beam.Create([], reshuffle=False)
+        if tasks[0].config.near_duplicates:
+            stayed = kept | "Near" >> NearDuplicates(tasks, in_child)
+            kept, capped = stayed.kept, stayed.capped
+            verdicts.append(stayed.verdicts)
+        kept, same, frequent = kept | "Frequent" >> Repetitions(tasks, in_child)
+        verdicts.append(same)
+        owned = (
+            {"kept": kept, "frequent": frequent}
+            | "GroupKept" >> beam.CoGroupByKey()
+            | "MediaKeysTask" >> beam.MapTuple(lambda part, groups: _frequency_task(part, groups, tasks))
+            | "MediaKeys"
+            >> beam.ParDo(InChild(selected.media_keys, in_child, flat=True)).with_output_types(tuple[int, bytes])
+            | "GroupByMediaUrl" >> beam.GroupByKey()
+            | "FirstOwners"
+            >> beam.FlatMapTuple(lambda _, blobs: by_part(selection.first_owners(blobs)))  # (part, OWNED)
+        )
+        groups = {"kept": kept, "verdicts": verdicts | beam.Flatten(), "frequent": frequent, "owned": owned}
+        every = pipeline | "EveryPart" >> beam.Create([(task.number, b"") for task in tasks], reshuffle=False)
+        return (
+            groups
+            | {"capped": capped, "every": every}
+            | "GroupByPart" >> beam.CoGroupByKey()
+            | "WriteTask" >> beam.MapTuple(lambda part, groups: _write_task(part, groups, tasks))
+            | "Write" >> beam.ParDo(InChild(selected.write_selected, in_child)).with_output_types(Any)
+        )
+
+
+class Repetitions(beam.PTransform):  # type: ignore[misc]
+    """What stands on too many pages goes. In: (part, RANKED). Out: (part, RANKED) that stay, (part, VERDICT), (part, PAGES) of what is too frequent."""
+
+    def __init__(self, tasks: list[selection.SelectTask], processes: int) -> None:
+        super().__init__()
+        self._tasks, self._processes = tasks, processes
+
+    def expand(self, kept: Any) -> Any:
+        """Comments give the element type after each step."""
+        tasks, in_child, config = self._tasks, self._processes, self._tasks[0].config
+        frequent = (
+            {"kept": kept}
+            | "GroupByPart" >> beam.CoGroupByKey()
+            | "CountTask" >> beam.MapTuple(lambda part, groups: _frequency_task(part, groups, tasks))
+            | "Count"
+            >> beam.ParDo(InChild(frequency.page_counts, in_child, flat=True)).with_output_types(tuple[int, bytes])
+            | "GroupByKey" >> beam.GroupByKey()  # (bucket, PAGES)
+            | "Sum" >> beam.FlatMapTuple(lambda _, blobs: by_part(frequency.sums(blobs, config)))
+        )
+        left = (
+            {"kept": kept, "frequent": frequent}
+            | "GroupFrequent" >> beam.CoGroupByKey()
+            | "WeedTask" >> beam.MapTuple(lambda part, groups: _frequency_task(part, groups, tasks))
+            | "Weed" >> beam.ParDo(InChild(frequency.weed, in_child)).with_output_types(Any)
+            | "Left" >> beam.ParDo(_Left()).with_outputs("image_sets", main="kept")
+        )
+        latest = (
+            left.image_sets  # (bucket, IMAGE_SET)
+            | "GroupByImages" >> beam.GroupByKey()
+            | "LatestOfImages" >> beam.ParDo(_LatestOfImages()).with_outputs("verdicts", main="kept")
+        )
+        return latest.kept if config.same_images else left.kept, latest.verdicts, frequent
+
+
+class _Left(beam.DoFn):  # type: ignore[misc]
+    def process(self, element: frequency.Left) -> Iterator[Any]:
+        yield element.part, element.kept
+        for bucket, blob in element.image_sets:
+            yield beam.pvalue.TaggedOutput("image_sets", (bucket, blob))
+
+
+class _LatestOfImages(beam.DoFn):  # type: ignore[misc]
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        survivors, verdicts = frequency.latest_of_images(element[1])
+        yield from by_part(frequency.ranked(survivors))
+        for part, blob in by_part(verdicts):
+            yield beam.pvalue.TaggedOutput("verdicts", (part, blob))
+
+
+class NearDuplicates(beam.PTransform):  # type: ignore[misc]
+    """Of texts that are nearly the same the best stays. In: (part, RANKED). Out: `kept` (part, RANKED), `verdicts`, `capped` (part, number)."""
+
+    def __init__(self, tasks: list[selection.SelectTask], processes: int) -> None:
+        super().__init__()
+        self._tasks, self._processes = tasks, processes
+
+    def expand(self, kept: Any) -> Any:
+        """Comments give the element type after each step."""
+        tasks, in_child = self._tasks, self._processes
+        led = (
+            kept
+            | "GroupByPart" >> beam.GroupByKey()
+            | "BandTask"
+            >> beam.MapTuple(lambda part, ranked: near.NearTask(select=tasks[part], ranked=b"".join(ranked)))
+            | "Bands" >> beam.ParDo(InChild(near.band_keys, in_child, flat=True)).with_output_types(tuple[int, bytes])
+            | "GroupByBand" >> beam.GroupByKey()  # (bucket, BAND)
+            | "Leaders" >> beam.ParDo(_Leaders()).with_outputs("asks", main="leaders")  # (part, LEADER), (part, ASK)
+        )
+        signed = (
+            led.asks
+            | "GroupAsks" >> beam.GroupByKey()
+            | "SignTask" >> beam.MapTuple(lambda part, asks: near.NearTask(select=tasks[part], asks=b"".join(asks)))
+            | "Sign"
+            >> beam.ParDo(InChild(near.signatures_for, in_child, flat=True)).with_output_types(tuple[int, bytes])
+        )
+        return (
+            {"ranked": kept, "led": led.leaders, "signed": signed}  # (part, SIGNED)
+            | "GroupByLoser" >> beam.CoGroupByKey()
+            | "NearTask" >> beam.MapTuple(lambda part, groups: _near_task(part, groups, tasks))
+            | "DropNear" >> beam.ParDo(InChild(near.drop_near, in_child)).with_output_types(Any)
+            | "Stayed" >> beam.ParDo(_Stayed()).with_outputs("verdicts", "capped", main="kept")
+        )
+
+
+class _Leaders(beam.DoFn):  # type: ignore[misc]
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        leaders, asks = near.leaders(element[1])
+        yield from by_part(leaders, "asker")
+        for part, blob in by_part(asks):
+            yield beam.pvalue.TaggedOutput("asks", (part, blob))
+
+
+class _Stayed(beam.DoFn):  # type: ignore[misc]
+    def process(self, element: near.Stayed) -> Iterator[Any]:
+        yield element.part, element.ranked
+        yield beam.pvalue.TaggedOutput("verdicts", (element.part, element.verdicts))
+        yield beam.pvalue.TaggedOutput("capped", (element.part, element.capped))
+
+
+def _near_task(part: int, groups: dict[str, Iterable[bytes]], tasks: list[selection.SelectTask]) -> near.NearTask:
+    return near.NearTask(select=tasks[part], **{name: b"".join(groups[name]) for name in ("ranked", "led", "signed")})
+
+
+class _LatestByUrl(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, buckets: int) -> None:
+        self._buckets = buckets
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        survivors, verdicts = selection.latest_by_url(element[1])
+        yield from split(selection.rekey_by_text(survivors), self._buckets)
+        for part, blob in by_part(verdicts):
+            yield beam.pvalue.TaggedOutput("verdicts", (part, blob))
+
+
+class _FirstByText(beam.DoFn):  # type: ignore[misc]
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        survivors, verdicts = selection.first_by_text(element[1])
+        yield from by_part(selection.ranked(survivors))
+        for part, blob in by_part(verdicts):
+            yield beam.pvalue.TaggedOutput("verdicts", (part, blob))
+
+
+def _frequency_task(
+    part: int, groups: dict[str, Iterable[bytes]], tasks: list[selection.SelectTask]
+) -> frequency.FrequencyTask:
+    return frequency.FrequencyTask(
+        select=tasks[part], kept=b"".join(groups["kept"]), frequent=b"".join(groups.get("frequent", ()))
+    )
+
+
+def _write_task(part: int, groups: dict[str, Iterable[Any]], tasks: list[selection.SelectTask]) -> selected.WriteTask:
+    packed = {name: b"".join(groups[name]) for name in ("kept", "verdicts", "frequent", "owned")}
+    return selected.WriteTask(select=tasks[part], capped=sum(groups["capped"]), **packed)

@@ -1,0 +1,72 @@
+"""A stage function on a list of tasks, each in a child process of the worker."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+
+from pipeline.isolate import Workers
+from pipeline.runfolder import RunFolder
+from schemas.errors import M3wError
+
+_workers: dict[int, Workers] = {}
+
+
+class InChild(beam.DoFn):  # type: ignore[misc]
+    """Runs `work(task, note, skip)` for each task in one of at most `processes` child processes of this worker."""
+
+    def __init__(self, work: Callable[..., Any], processes: int, flat: bool = False) -> None:
+        self._work, self._processes, self._flat = work, processes, flat
+
+    def process(self, task: Any) -> Iterator[Any]:
+        """One task; its result, or, if `flat`, each item of it."""
+        workers = _workers.setdefault(self._processes, Workers(self._processes))
+        try:
+            result = workers.run(self._work, task)
+        except M3wError as error:  # a runner keeps the text of an error, not its class
+            raise RuntimeError(f"[m3w {type(error).__name__}] {error} [/m3w]") from error
+        if self._flat:
+            yield from result
+        else:
+            yield result
+
+
+def stop_children() -> None:
+    """Ends the child processes of this process; the next transform starts new ones."""
+    for workers in _workers.values():
+        workers.stop()
+    _workers.clear()
+
+
+class Spread(beam.PTransform):  # type: ignore[misc]
+    """Runs a stage function on a list of tasks. In: the pipeline. Out: the results (their items, if `flat`)."""
+
+    def __init__(self, tasks: list[Any], work: Callable[..., Any], processes: int, flat: bool = False) -> None:
+        super().__init__()
+        self._tasks, self._work, self._processes, self._flat = tasks, work, processes, flat
+
+    def expand(self, pipeline: Any) -> Any:
+        """Reshuffle keeps the engine from fusing all tasks into the one step that created them."""
+        return (
+            pipeline
+            | "Create" >> beam.Create(self._tasks, reshuffle=False)
+            | "Reshuffle" >> beam.Reshuffle()
+            | "Run" >> beam.ParDo(InChild(self._work, self._processes, self._flat)).with_output_types(Any)
+        )
+
+
+class WriteNames(beam.PTransform):  # type: ignore[misc]
+    """Writes each incoming list of names as JSON to one file of a run: how a list comes back to who submitted the job."""
+
+    def __init__(self, run_url: str, path: str) -> None:
+        super().__init__()
+        self._run_url, self._path = run_url, path
+
+    def expand(self, names: Any) -> Any:
+        """In: one list of strings. Out: nothing of use."""
+        return names | beam.Map(_write_names, run_url=self._run_url, path=self._path)
+
+
+def _write_names(names: list[str], run_url: str, path: str) -> None:
+    RunFolder(run_url).store.write(path, msgspec.json.encode(names))
