@@ -40,13 +40,18 @@ setup: .venv/installed ## the environment in .venv, with pinned versions
 demo: setup ## the whole way on bundled pages: crawl, shards, documents shown
 	@$(BIN)/m3w demo
 
-test: setup ## all tests but the slow ones
+# Whoever only crawls needs no torch; the tests and the type checker do.
+.venv/dev-installed: .venv/installed
+	@$(INSTALL) --constraint constraints.txt --editable '.[$(EXTRAS),trainer]'
+	@touch $@
+
+test: .venv/dev-installed ## all tests but the slow ones
 	@$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses $(WORKERS)
 
-test-slow: setup ## tests that take minutes, such as building and installing the wheel
+test-slow: .venv/dev-installed ## tests that take minutes, such as building and installing the wheel
 	@$(BIN)/python -m pytest -m slow
 
-lint: setup ## format, lint and types, without changing anything
+lint: .venv/dev-installed ## format, lint and types, without changing anything
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -55,8 +60,8 @@ format: setup ## formats, and mends what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-.venv/bench-installed: .venv/installed
-	@$(INSTALL) --constraint constraints.txt --editable '.[$(EXTRAS),bench]'
+.venv/bench-installed: .venv/dev-installed
+	@$(INSTALL) --constraint constraints.txt --editable '.[$(EXTRAS),trainer,bench]'
 	@touch $@
 
 bench: .venv/bench-installed ## speed and quality beside the peers, as tables
