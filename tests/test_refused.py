@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.lists.config import ListsConfig
-from pipeline.lists.directives import opt_out_of
 from pipeline.lists.lists import compile_texts, stored, text_lists
+from pipeline.optout import opt_out
 from pipeline.stages.refused import refusal
 from pipeline.store import Store
 from schemas.document import Text, encode_draft_nodes
@@ -26,6 +26,7 @@ from schemas.drops import DropReason
         (["otherbot: noindex, m3w: noai"], "noai"),
         (["unavailable_after: 25 Jun 2010 15:00:00 PST, noai"], "noai"),
         (["max-snippet: 20, noai"], "noai"),
+        (["googlebot: noindex", "noimageai"], "noimageai"),
         (["tdm-reservation: 1"], "tdm-reservation"),
         (["tdm-reservation: 0"], ""),
         (["noairport"], ""),
@@ -34,7 +35,7 @@ from schemas.drops import DropReason
 )
 def test_directives_that_say_no(robots: list[str], directive: str) -> None:
     """What is said about training counts, to all or to us; what is said to other agents does not."""
-    assert directive == opt_out_of(robots)
+    assert directive == opt_out(robots)
 
 
 def test_a_page_goes_by_its_directives_or_by_a_list(tmp_path: Path) -> None:

@@ -32,7 +32,6 @@ from pipeline.web.answer import Answer, Request
 from pipeline.web.config import FetchConfig
 from pipeline.web.download import download
 from pipeline.web.host import registered_domain
-from pipeline.web.optout import opt_out
 from pipeline.web.politeness import Turns
 from pipeline.web.robots import MAX_BYTES, read_robots
 from pipeline.web.status import PASSING
@@ -631,13 +630,6 @@ def test_crawl_delay_is_kept() -> None:
 def test_opt_outs_in_the_head(headers: dict[str, str], status: str) -> None:
     """Who answers that a picture is not for training is heard."""
     assert status == one(reply(JPEG, **headers)).status
-
-
-def test_opt_out_of_several_headers() -> None:
-    """Values with colons are not agents, and an agent's directives reach to the next agent."""
-    assert opt_out(["unavailable_after: 25 Jun 2030 15:00:00 GMT, noai"], []) == "x-robots-tag: noai"
-    assert opt_out(["googlebot: noindex, noai"], []) is None
-    assert opt_out(["googlebot: noindex", "noimageai"], []) == "x-robots-tag: noimageai"
 
 
 # Pace, deadlines, ends

@@ -10,7 +10,7 @@ import json
 
 from protego import Protego
 
-from pipeline.lists.directives import AGENT
+from pipeline.optout import PRODUCT
 from pipeline.read.policies import PolicyKind
 
 # By their operators' own pages: tokens that exist to keep pages out of training, or that fetch for it.
@@ -43,13 +43,13 @@ class OriginPolicy:
         for kind, rules, named in self._rules:
             if agent := _refused_agent(rules, named, url):
                 return f"{kind}.txt: {agent}"
-        reserved = self._reservations is not None and not self._reservations.can_fetch(url, AGENT)
+        reserved = self._reservations is not None and not self._reservations.can_fetch(url, PRODUCT)
         return "tdmrep.json" if reserved else ""
 
 
 def _refused_agent(rules: Protego, named: frozenset[str], url: str) -> str:
-    if AGENT in named:
-        asked = [AGENT]
+    if PRODUCT in named:
+        asked = [PRODUCT]
     else:
         asked = [agent for agent in TRAINING_AGENTS if agent.lower() in named] + ["*"] * ("*" in named)
     return next((agent for agent in asked if not rules.can_fetch(url, agent)), "")

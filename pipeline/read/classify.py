@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 
 import msgspec
 
+from pipeline.optout import opt_out
 from pipeline.read.body import Body, decode_body
 from pipeline.read.page import MediaRecord, OtherRecord, Page, Policy, ReadLimits, Record, Redirect
 from pipeline.read.policies import MAX_POLICY_BYTES, policy_place
@@ -158,6 +159,14 @@ def _page(record: WarcRecord, response: Response, place: Place) -> Page | Drop:
 
 
 def _medium(record: WarcRecord, response: Response, place: Place, kind: MediaKind, mime: str) -> MediaRecord | Drop:
+    if directive := opt_out(response.robots):
+        return Drop(
+            kind="image" if kind == "image" else "video",
+            reason=DropReason.OPTED_OUT,
+            medium_url=target_uri(record),
+            detail=directive,
+            **place.stands(record.offset),
+        )
     copy = None
     if not (record.alone and place.by_offset):
         body = decoded(record, response, place.limits.max_record_bytes)

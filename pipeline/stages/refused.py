@@ -7,8 +7,8 @@ row alone: who counts it later asks again and gets the same answer.
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.lists.directives import opt_out_of
 from pipeline.lists.lists import TextLists
+from pipeline.optout import opt_out
 from schemas.document import Text, decode_draft_nodes
 from schemas.drops import Drop, DropReason
 
@@ -20,7 +20,7 @@ def refusal(document: Mapping[str, Any], banned: str | None, lists: TextLists | 
     url = document["url"]
     if banned is not None:
         return Drop(kind="page", reason=DropReason.BANNED_URL, url=url, detail=banned)
-    if directive := opt_out_of(document["robots"] or ()):
+    if directive := opt_out(document["robots"] or ()):
         return Drop(kind="page", reason=DropReason.OPTED_OUT, url=url, detail=directive)
     if lists is None:
         return None

@@ -18,6 +18,7 @@ import aiohttp
 from yarl import URL
 
 from pipeline.images.picture import ImageConfig
+from pipeline.optout import PRODUCT, opt_out
 from pipeline.urls import Base
 from pipeline.web.addresses import is_address
 from pipeline.web.answer import Answer, Request, dropped
@@ -27,10 +28,9 @@ from pipeline.web.budget import Budget, Hold
 from pipeline.web.config import FetchConfig
 from pipeline.web.faults import FAULTS, fault_reason
 from pipeline.web.host import registered_domain
-from pipeline.web.optout import opt_out
 from pipeline.web.politeness import Turns
 from pipeline.web.resolver import AddressRefused, Resolver
-from pipeline.web.robots import MAX_BYTES, MAX_REDIRECTS, PRODUCT, Robots, read_robots
+from pipeline.web.robots import MAX_BYTES, MAX_REDIRECTS, Robots, read_robots
 from schemas.drops import Drop, DropReason
 from schemas.errors import ConfigError
 
@@ -142,10 +142,10 @@ class Client:
     async def _take(self, ask: Ask, response: aiohttp.ClientResponse) -> Answer:
         request, head = ask.request, response.headers
         if "X-Robots-Tag" in head or "TDM-Reservation" in head:
-            words = opt_out(head.getall("X-Robots-Tag", []), head.getall("TDM-Reservation", []))
-            if words is not None:
+            reserved = [f"tdm-reservation: {value}" for value in head.getall("TDM-Reservation", [])]
+            if directive := opt_out([*head.getall("X-Robots-Tag", []), *reserved]):
                 response.close()
-                return dropped(request, DropReason.OPTED_OUT, words, http_status=200)
+                return dropped(request, DropReason.OPTED_OUT, directive, http_status=200)
         hold = Hold(self._disk if request.kind == "video" else self._memory)
         read = spool_body if request.kind == "video" else read_body
         taken: bytes | str | Drop | None = None

@@ -6,12 +6,12 @@ No file (4xx) allows everything. A server that fails, or does not answer, forbid
 import msgspec
 from protego import Protego
 
+from pipeline.optout import PRODUCT
 from pipeline.read.body import decode_body
 from schemas.drops import DropReason
 
 MAX_BYTES = 500 * 1024  # RFC 9309 2.5: at least so much has to be read
 MAX_REDIRECTS = 5  # RFC 9309 2.3.1.2: at least so many have to be followed
-PRODUCT = "m3w"  # the product token of RFC 9309 2.2.1
 
 
 class Robots(msgspec.Struct, frozen=True):
