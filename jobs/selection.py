@@ -17,7 +17,7 @@ def run(job: Job, config: SelectConfig | None = None) -> None:
     """Selects among all extracted documents, by the job's configuration or another one."""
     extract = job.needs("extract", STAGE)
     config = config or job.config.select
-    lists = _lists(job)
+    lists = lists_name(job)
     identity = digest(STAGE, RULES_VERSION, config, lists, extract.identity)
     if job.is_done(STAGE, identity):
         return
@@ -27,7 +27,7 @@ def run(job: Job, config: SelectConfig | None = None) -> None:
     job.folder.finish(STAGE, identity, [task.output for task in tasks])
 
 
-def _lists(job: Job) -> str:
+def lists_name(job: Job) -> str:
     """The name of the compiled lists about pages in the run's folder, or "" where the user gave none."""
     lists = job.config.lists
     if not any((lists.block_urls, lists.block_domains, lists.block_words, lists.opt_out, lists.evaluation_texts)):

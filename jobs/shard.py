@@ -3,7 +3,7 @@
 import msgspec
 
 from jobs.job import Job
-from jobs.selection import select_tasks
+from jobs.selection import lists_name, select_tasks
 from pipeline.card import data_set_card
 from pipeline.lists.lists import compile_pictures, stored
 from pipeline.pairs.frequency import OCCURRENCE
@@ -25,7 +25,7 @@ def run(job: Job) -> None:
     select, fetch = job.needs("select", STAGE), job.needs("fetch", STAGE)
     config = job.config
     rules = (config.image_filters, config.pairs, config.pii, config.shard.seed)
-    assembled = digest("assemble", RULES_VERSION, rules, _lists(job), select.identity, fetch.identity)
+    assembled = digest("assemble", RULES_VERSION, rules, _lists(job), lists_name(job), select.identity, fetch.identity)
     identity = digest(STAGE, assembled, config.shard)
     if job.is_done(STAGE, identity) and job.folder.store.exists(MANIFEST):
         return
@@ -74,6 +74,7 @@ def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], i
     matched = job.total("extract", "candidates") * CANDIDATE.itemsize + job.total("fetch", "media.ok") * MEDIUM.itemsize
     texts = 2 * job.total("extract", "candidates") * OCCURRENCE.itemsize  # at most: a medium has a candidate or more
     buckets = bucket_count(matched + (texts if job.config.pairs.from_pages else 0))
+    lists = lists_name(job)
     return [
         AssembleTask(
             candidates=CandidateTask(
@@ -85,6 +86,7 @@ def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], i
             seed=job.config.shard.seed,
             pairs=job.config.pairs,
             pii=job.config.pii,
+            lists=lists,
         )
         for task in select_tasks(job, "")
     ]

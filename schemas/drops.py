@@ -122,6 +122,7 @@ class DropReason(StrEnum):
     VIDEO_NOT_TAKEN = "video_not_taken"  # the run takes no videos
     NOT_A_VIDEO = "not_a_video"  # the bytes are no video that can be opened
     BROKEN_VIDEO = "broken_video"  # the frames do not decode
+    NOT_A_TRACK = "not_a_track"  # the bytes are no WebVTT or SRT, or no cue is in them
     TOO_SHORT = "too_short"  # a video of less than the wanted seconds
     TOO_LONG = "too_long"  # a video of more than the wanted seconds
     # pairs

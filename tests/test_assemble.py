@@ -11,7 +11,7 @@ from pipeline.stages.assemble import finish as finish_row
 from pipeline.stages.extract import TRACK_RANK
 from pipeline.stages.packed import Records, join
 from pipeline.stages.pairing import Beside, text_hash
-from pipeline.stages.picks import EXTENSIONS, MATCH, MEDIUM, REASONS, match, pick
+from pipeline.stages.picks import EXTENSIONS, MATCH, MEDIUM, REASONS, match, pick, usable_matches
 from pipeline.stages.selection import CANDIDATE
 from schemas.document import Candidate, Document, DraftMedium, Text, Video, encode_draft_nodes
 from schemas.drops import Drop, DropReason
@@ -63,8 +63,14 @@ def finished(
     frequent: frozenset[tuple[int, int]] = frozenset(),
 ) -> Finished:
     """What comes of a row with its matches, under the default configuration."""
-    beside = Beside(config=PairsConfig(), pictures={0: 77}, frequent=frequent, gone_captions=verdict["gone_captions"])
-    return finish_row(stored, verdict, matches, beside, PiiConfig())
+    beside = Beside(
+        config=PairsConfig(),
+        pii=PiiConfig(),
+        pictures={0: 77},
+        frequent=frequent,
+        gone_captions=verdict["gone_captions"],
+    )
+    return finish_row(stored, verdict, usable_matches(matches, verdict["gone_candidates"]), beside)
 
 
 def medium(name: str, fallback: bool = False) -> DraftMedium:

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.filters.pii import PiiConfig, scrub
 from pipeline.isolate import Note
+from pipeline.lists.lists import text_lists
 from pipeline.pairs.config import PairsConfig
 from pipeline.runfolder import PartWriter, RunFolder
 from pipeline.stages.assembled import IMAGE_TEXT, INTERLEAVED, VIDEO_TEXT, Assembled, MediumBytes, write_sorted
@@ -24,24 +25,29 @@ from pipeline.stages.picks import (
     EXTENSIONS,
     MATCH,
     CandidateTask,
+    failure,
     is_video,
     left_nodes,
     pick,
     selected_rows,
     usable_matches,
 )
-from schemas.document import Candidate, Document, DraftMedium, Image, Provenance, Text, Video
+from pipeline.stages.tracks import read_tracks
+from schemas.document import Candidate, Document, DraftMedium, Image, MediumKind, Provenance, Text, Video
 from schemas.drops import Drop, DropReason
 from schemas.markup import render
 from schemas.pair import ImageTextPair, VideoTextPair
 from schemas.tables import DOCUMENTS, DROPS, FINGERPRINTS, TableWriter, read_table
 
 STAGE = "assemble"
-RULES_VERSION = 3
+RULES_VERSION = 4
 
 
 class AssembleTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A documents part with its matches and its too frequent hashes (packed), and the sorted list of media parts that the matches number."""
+    """A documents part with its matches and its too frequent hashes (packed), and the sorted list of media parts that the matches number.
+
+    `lists` is the name of the lists of texts in the run's folder, "" for none.
+    """
 
     candidates: CandidateTask
     output: str
@@ -51,15 +57,20 @@ class AssembleTask(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     pairs: PairsConfig
     pii: PiiConfig
+    lists: str = ""
 
 
 class Finished(msgspec.Struct):
-    """What comes of one row of the documents table."""
+    """What comes of one row of the documents table.
+
+    `texts` came in with it, and so did the media of `stand_ins`: pictures that stand for a video whose poster they are.
+    """
 
     document: Document | None = None
     picks: list[Records] = []
     pairs: list[tuple[ImageTextPair | VideoTextPair, Records]] = []
     texts: int = 0
+    stand_ins: list[MediumKind] = []
     drops: list[Drop] = []
 
 
@@ -75,19 +86,26 @@ def assemble(task: AssembleTask, note: Note, skip: frozenset[int]) -> None:
     matches = join([task.matches], MATCH)
     matches = matches[np.lexsort((matches["clip"], matches["rank"], matches["medium"], matches["row"]))]
     starts, ends = (np.searchsorted(matches["row"], rows, side).tolist() for side in ("left", "right"))
-    frequent = frequent_hashes(task.frequent)
+    every = Beside(
+        config=task.pairs,
+        pii=task.pii,
+        pictures={},
+        frequent=frequent_hashes(task.frequent),
+        lists=text_lists(select.run_url, task.lists) if task.lists else None,
+    )
     with folder.part("shard", task.output) as part:
         part.detail = "assembled"
         writer = _Writer(task, part)
         for verdict, start, end in zip(selected, starts, ends, strict=True):
             stored = table.slice(verdict["row"], 1).to_pylist()[0]
-            beside = Beside(
-                config=task.pairs,
+            found = usable_matches(matches[start:end], verdict["gone_candidates"])
+            beside = msgspec.structs.replace(
+                every,
                 pictures=best_keys(stored["media_keys"]),
-                frequent=frequent,
                 gone_captions=verdict["gone_captions"],
+                tracks=read_tracks(folder.store, task.media_parts, stored["media_keys"], found),
             )
-            writer.add(stored, finish(stored, verdict, matches[start:end], beside, task.pii))
+            writer.add(stored, finish(stored, verdict, found, beside))
         writer.close()
 
 
@@ -102,6 +120,7 @@ class _Writer:
 
     def add(self, stored: dict[str, Any], made: Finished) -> None:
         self._part.counts["pairs.in"] += made.texts
+        self._part.counts.update(f"{kind}s.in" for kind in made.stand_ins)
         self._drop(made.drops, stored["url"], _provenance(stored))
         if made.document is not None:
             _count(self._part, made.document)
@@ -141,23 +160,21 @@ def _provenance(stored: dict[str, Any]) -> Provenance:
     return msgspec.convert({field: stored[field] for field in ("source", "offset", "length", "digest")}, Provenance)
 
 
-def finish(
-    stored: dict[str, Any], verdict: dict[str, Any], matches: Records, beside: Beside, pii: PiiConfig
-) -> Finished:
-    """What comes of one row of the documents table, with the matches of its media."""
+def finish(stored: dict[str, Any], verdict: dict[str, Any], matches: Records, beside: Beside) -> Finished:
+    """What comes of one row of the documents table, with the usable matches of its media."""
     nodes, media = left_nodes(stored["nodes"], verdict["gone_nodes"])
-    media = [(number, _scrubbed_medium(medium, pii)) for number, medium in media]
-    matches = usable_matches(matches, verdict["gone_candidates"])
+    media = [(number, _scrubbed_medium(medium, beside.pii)) for number, medium in media]
     picks = pick(media, matches)
     if stored["columns"] is not None:
-        return _table_pairs(stored, [medium for _, medium in media], picks, matches)
+        return _table_pairs(stored, [medium for _, medium in media], picks, matches, beside)
     made = Finished(picks=[one for one in picks if not isinstance(one, Drop)])
     made.drops = [one for one in picks if isinstance(one, Drop)]
     if not made.picks:
         page = Drop(kind="page", reason=DropReason.NO_IMAGE, url=stored["url"])
         text = Drop(kind="paragraph", reason=DropReason.WITH_PAGE, detail=f"page: {page.reason}")
         return Finished(drops=[page, *[text for node in nodes if isinstance(node, Text)], *made.drops])
-    made.document = _document(stored, _finished_nodes(nodes, media, picks, pii))
+    made.document = _document(stored, _finished_nodes(nodes, media, picks, beside.pii))
+    _note_stand_ins(made, media, picks, matches)
     if beside.config.from_pages:
         for (number, medium), picked in zip(media, picks, strict=True):
             if not isinstance(picked, Drop):
@@ -168,13 +185,31 @@ def finish(
     return made
 
 
-def _table_pairs(stored: dict[str, Any], media: list[DraftMedium], picks: list[Any], matches: Records) -> Finished:
+def _note_stand_ins(made: Finished, media: list[tuple[int, DraftMedium]], picks: list[Any], matches: Records) -> None:
+    """A medium whose candidate of the other kind was taken is dropped as what it was, and comes in as what it is."""
+    for (number, medium), picked in zip(media, picks, strict=True):
+        if isinstance(picked, Drop) or is_video(picked) == (medium.kind == "video"):
+            continue
+        better = matches[(matches["medium"] == number) & (matches["rank"] < picked["rank"])]
+        drop = failure(medium, better)
+        source = medium.candidates[picked["rank"]].source
+        made.drops.append(msgspec.structs.replace(drop, detail=f"{source} stands in; {drop.detail}".rstrip("; ")))
+        made.stand_ins.append("video" if is_video(picked) else "image")
+
+
+def _table_pairs(
+    stored: dict[str, Any], media: list[DraftMedium], picks: list[Any], matches: Records, beside: Beside
+) -> Finished:
     """The pair of a table's row, of a cut video one for each clip; extract has counted the row as one."""
     made = Finished(picks=[one for one in picks if not isinstance(one, Drop)])
     for medium, picked in zip(media, picks, strict=True):
         if isinstance(picked, Drop):
             verdict = DropReason.NO_MEDIUM, picked.value, picked.threshold
             made.drops.append(pair_drop(medium, verdict, f"{picked.reason} {picked.detail}".rstrip()))
+            continue
+        listed = beside.listed(medium.caption)
+        if listed is not None:
+            made.drops.append(pair_drop(medium, listed, f"caption: {medium.caption}"))
             continue
         for clip in _clips(matches, 0, picked):
             pair = make_pair(stored, medium, clip, "caption", medium.caption, stored["columns"])

@@ -25,6 +25,7 @@ from pipeline.stages.media_part import Stored, media_members, media_row, sample_
 from pipeline.stages.packed import KEY, Records, find_keys, first_of_runs, join, key_bytes, key_numbers, split
 from pipeline.stages.selection import hash_number
 from pipeline.store import Store
+from pipeline.video import webvtt
 from pipeline.video.config import VideoConfig
 from pipeline.video.cut import cut
 from schemas.drops import Drop, DropReason
@@ -32,7 +33,7 @@ from schemas.shard import Sample, write_shard
 from schemas.tables import MEDIA, MEDIA_INDEX, MEDIA_URLS, TableWriter, read_table
 
 STAGE = "fetch"
-RULES_VERSION = 3
+RULES_VERSION = 4
 MAX_REDIRECTS = 5  # ours: browsers follow 20, crawls of real sites hold chains of up to 3
 CHUNK_BYTES = 64 << 20  # ours: a stretch of a crawl file that one worker takes, some 1,000 pictures
 
@@ -226,7 +227,8 @@ def _media(task: ChunkTask, file: Any, reference: Records) -> list[Stored] | Dro
     if isinstance(data, Drop):
         return data
     if kind == "track":
-        return [data]
+        track = webvtt.checked(data)
+        return track if isinstance(track, Drop) else [track]
     if kind == "video":
         clips = cut(io.BytesIO(data), task.video)
         return clips if isinstance(clips, Drop) else list(clips)

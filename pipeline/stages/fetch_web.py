@@ -21,6 +21,7 @@ from pipeline.stages.media_index import key16
 from pipeline.stages.media_part import MediaSpool, Stored, media_members, media_row, sample_name
 from pipeline.stages.wanted import Wanted, unpack_wanted
 from pipeline.urls import media_key
+from pipeline.video import webvtt
 from pipeline.video.config import VideoConfig
 from pipeline.video.cut import cut
 from pipeline.web.answer import Answer, Request
@@ -29,7 +30,7 @@ from pipeline.web.download import download
 from pipeline.web.host import registered_domain
 from schemas.drops import Drop, DropReason
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 
 class WebPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +134,8 @@ def _media(answer: Answer, kind: str, task: AskTask) -> list[Stored] | Drop:
         return clips if isinstance(clips, Drop) else list(clips)
     body = answer.body or b""
     if kind == "track":
-        return [body]
+        track = webvtt.checked(body)
+        return track if isinstance(track, Drop) else [track]
     picture = prepare(body, task.images)
     return picture if isinstance(picture, Drop) else [picture]
 

@@ -4,7 +4,7 @@
     pairs_of    a finished document's media  ->  its pairs, and the texts that make none
 
 Every text that stands with a medium of a finished document counts as having come in: its alt text, its caption, its title; of a cut video each of them for each
-clip. A row of a captions table is one pair, whose text the user has chosen: the rules for texts of pages are not for it.
+clip, and what is said in the clip where the video has a text track. A row of a captions table is one pair, whose text the user has chosen: the rules for texts of pages are not for it.
 
 The key of a pair is a function of its picture's perceptual hash and its text, so that copies get the same place and meet in the same shard (COYO's rule).
 """
@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from pipeline.filters.pii import PiiConfig, scrub
 from pipeline.isolate import Note
+from pipeline.lists.lists import TextLists
 from pipeline.pairs.config import PairsConfig
 from pipeline.pairs.frequency import FREQUENT, PICTURE, TEXT, occurrences
 from pipeline.pairs.rules import SOURCES, TextSource, Verdict, clean, judge_picture, judge_text
@@ -23,6 +25,7 @@ from pipeline.runfolder import RunFolder
 from pipeline.stages.packed import Records, join, split
 from pipeline.stages.picks import Bucketed, CandidateTask, is_video, left_nodes, selected_rows
 from pipeline.stages.selection import PACKED_CANDIDATE, hash_number
+from pipeline.stages.tracks import Track, spoken
 from schemas.document import DraftMedium
 from schemas.drops import Drop, DropReason
 from schemas.pair import ImageTextPair, VideoTextPair
@@ -78,16 +81,22 @@ def texts_of(medium: DraftMedium) -> Iterator[tuple[TextSource, str]]:
 
 
 class Beside(msgspec.Struct, frozen=True, kw_only=True):
-    """What a document's texts are judged by, beside themselves: what was counted over the run, what select has ruled out."""
+    """What a document's texts are judged by, beside themselves: what was counted over the run, what select has ruled out, the user's lists.
+
+    `tracks` are the text tracks of its videos, by the video's number among the page's media.
+    """
 
     config: PairsConfig
+    pii: PiiConfig
     pictures: dict[int, int]
     frequent: frozenset[tuple[int, int]] = _NO_FREQUENT
     gone_captions: bytes | None = None
+    lists: TextLists | None = None
+    tracks: dict[int, Track] = {}
 
     def judge(self, number: int, source: TextSource, text: str) -> Verdict | None:
         """Why the text of medium `number` makes no pair."""
-        verdict = judge_text(text, source, self.config)
+        verdict = judge_text(text, source, self.config) or self.listed(text)
         if verdict is not None:
             return verdict
         if (text_hash(text), TEXT) in self.frequent or (number, SOURCES.index(source)) in self._gone:
@@ -95,6 +104,17 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
         if (self.pictures.get(number), PICTURE) in self.frequent:
             return DropReason.TOO_MANY_CAPTIONS, None, self.config.max_texts_of_picture
         return None
+
+    def listed(self, text: str) -> Verdict | None:
+        """Whether a text holds a blocked word, or shares words with an evaluation set."""
+        drop = self.lists.refused_text(text) if self.lists is not None else None
+        return (drop.reason, drop.value, None) if drop else None
+
+    def texts_of_clip(self, number: int, medium: DraftMedium, clip: Records) -> Iterator[tuple[TextSource, str]]:
+        """The texts of medium `number`; of a clip also what is said in it, which may be nothing."""
+        yield from texts_of(medium)
+        if number in self.tracks and is_video(clip):
+            yield "track", scrub(clean(spoken(self.tracks[number], clip)), self.pii)[0]
 
     @property
     def _gone(self) -> set[tuple[int, int]]:
@@ -116,7 +136,7 @@ def pairs_of(
     for clip in clips:
         seen: set[str] = set()
         size = None if is_video(clip) else judge_picture(clip["source_width"], clip["source_height"], beside.config)
-        for source, text in texts_of(medium):
+        for source, text in beside.texts_of_clip(number, medium, clip):
             verdict = size or beside.judge(number, source, text)
             if verdict is None and text in seen:
                 verdict = DropReason.DUPLICATE_PAIR, None, None
@@ -124,7 +144,8 @@ def pairs_of(
                 seen.add(text)
                 made.append((make_pair(stored, medium, clip, source, text), clip))
             else:
-                drops.append(pair_drop(medium, verdict, f"{source}: {text}"))
+                fault = beside.tracks.get(number) if source == "track" else None
+                drops.append(pair_drop(medium, verdict, f"{source}: {fault if isinstance(fault, str) else text}"))
     return made, drops
 
 

@@ -23,8 +23,8 @@ from pipeline.runfolder import RunFolder
 from pipeline.stages.extract import TRACK_RANK
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_numbers, split
 from pipeline.stages.selection import CANDIDATE, SelectTask, candidate_records
-from schemas.document import DraftMedium, Text, decode_draft_nodes
-from schemas.drops import Drop, DropKind, DropReason
+from schemas.document import DraftMedium, MediumKind, Text, decode_draft_nodes
+from schemas.drops import Drop, DropReason
 from schemas.tables import MEDIA, SELECTED, read_table
 
 REASONS = tuple(DropReason)
@@ -199,17 +199,21 @@ def pick(media: list[tuple[int, DraftMedium]], matches: Records) -> list[Any]:
 
     `matches` are sorted by medium, rank and clip.
     """
-    matches = matches[(matches["rank"] < TRACK_RANK) & (matches["clip"] == 0)]
+    is_text = matches["ok"] & (matches["extension"] == EXTENSIONS.index("vtt"))
+    matches = matches[(matches["rank"] < TRACK_RANK) & (matches["clip"] == 0) & ~is_text]
     picks = [_best(medium, matches[matches["medium"] == number]) for number, medium in media]
     _drop_fallbacks([medium for _, medium in media], picks)  # first: a body's picture is no twin of one that goes
-    _drop_twins(picks)
+    _drop_twins([medium.kind for _, medium in media], picks)
     return picks
 
 
 def _best(medium: DraftMedium, matches: Records) -> Any:
     usable = matches[matches["ok"]]
-    if len(usable):
-        return usable[0]
+    return usable[0] if len(usable) else failure(medium, matches)
+
+
+def failure(medium: DraftMedium, matches: Records) -> Drop:
+    """Why a medium is not to be had, by the matches of its candidates that failed: the best one's reason."""
     if not len(matches):
         url = medium.candidates[0].url
         why = f"{len(medium.candidates)} candidates"
@@ -225,7 +229,7 @@ def _best(medium: DraftMedium, matches: Records) -> Any:
     )
 
 
-def _drop_twins(picks: list[Any]) -> None:
+def _drop_twins(kinds: list[MediumKind], picks: list[Any]) -> None:
     """Of media with the same bytes in one document the first stays."""
     seen: set[bytes] = set()
     for place, picked in enumerate(picks):
@@ -233,8 +237,7 @@ def _drop_twins(picks: list[Any]) -> None:
             continue
         sha256 = picked["sha256"].tobytes()
         if sha256 in seen:
-            kind: DropKind = "video" if is_video(picked) else "image"
-            picks[place] = Drop(kind=kind, reason=DropReason.REPEATED_IN_PAGE, detail=f"sha256 {sha256.hex()}")
+            picks[place] = Drop(kind=kinds[place], reason=DropReason.REPEATED_IN_PAGE, detail=f"sha256 {sha256.hex()}")
         seen.add(sha256)
 
 

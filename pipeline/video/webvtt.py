@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from pipeline.video.probe import drop
+from schemas.drops import Drop, DropReason
+
 MAX_BYTES = 8 << 20  # ours: the subtitles of a whole film have 100 to 200 KB
 MAX_CUES = 50_000  # ours: a film has some 1,500, one cue a word some 20,000
 MAX_CUE_CHARS = 10_000  # ours
@@ -27,6 +30,13 @@ class Cue(msgspec.Struct, frozen=True):
     start_s: float
     end_s: float
     text: str
+
+
+def checked(data: bytes) -> bytes | Drop:
+    """The bytes of a text track, or why they are none: too many, or without a single cue (a page in its place, another format)."""
+    if len(data) > MAX_BYTES:
+        return drop(DropReason.TOO_MANY_BYTES, value=len(data), threshold=MAX_BYTES, detail="text track")
+    return data if parse(data) else drop(DropReason.NOT_A_TRACK, value=len(data), detail=repr(data[:40])[2:-1])
 
 
 def parse(data: bytes) -> list[Cue]:

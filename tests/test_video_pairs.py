@@ -1,0 +1,176 @@
+"""Video-text pairs of pages, from the command line: what is said in which clip, and what comes of tracks and videos that are bad."""
+
+import io
+from pathlib import Path
+
+import av
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+
+from jobs.cli import main
+from pipeline.stages.packed import Records
+from pipeline.stages.picks import EXTENSIONS, MATCH, REASONS
+from pipeline.stages.tracks import read_tracks, spoken
+from pipeline.store import Store
+from pipeline.video.webvtt import Cue
+from schemas.document import Document, Image, Video
+from schemas.drops import DropReason
+from schemas.manifest import Manifest, decode_manifest
+from schemas.pair import VideoTextPair
+from tests import crawls
+from tests.videos import video
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset closes late
+
+ENGLISH = b"""WEBVTT
+
+00:00.000 --> 00:02.000
+A square sets out along the slope
+
+00:02.000 --> 00:03.000
+Write to jane.doe@mail.net about
+
+00:03.000 --> 00:04.000
+the square and its slope
+
+00:04.000 --> 00:06.000
+Here is a verboten square too
+"""
+GERMAN = b"WEBVTT\n\n00:00.000 --> 00:06.000\nEin Quadrat macht sich auf den Weg\n"
+
+
+def page(n: int, shown: str) -> bytes:
+    """A page in English with something between its paragraphs."""
+    html = f"<html lang=en><body><article><h1>Page {n}</h1><p>{crawls.prose(n)}</p>{shown}<p>{crawls.prose(n + 50)}</p></article></body></html>"
+    return crawls.record(f"http://v.example/{n}.html", html.encode(), "text/html")
+
+
+@pytest.fixture(scope="module")
+def crawl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A crawl of pages with videos, their tracks and posters."""
+    tracks = (
+        '<track kind="subtitles" srclang="de" src="/de.vtt" default><track kind="captions" srclang="en" src="/en.vtt">'
+    )
+    records = [
+        page(1, f'<figure><video><source src="/six.mp4">{tracks}</video></figure>'),
+        page(2, '<p><a href="/link.webm">The square goes home slowly, and the slope is left alone at last.</a></p>'),
+        page(3, '<figure><video src="/two.mp4"><track src="/page.vtt"></video><figcaption>A square in its youth</figcaption></figure>'),
+        page(4, '<figure><video src="/gone.mp4" poster="/poster.png" title="gone"></video></figure>'),
+        page(5, '<figure><video src="/three.mp4"><track src="/gone.vtt"></video></figure>'),
+        crawls.record("http://v.example/six.mp4", video(6), "video/mp4"),
+        crawls.record("http://v.example/link.webm", video(2, format="webm", codec="libvpx-vp9", seed=1), "video/webm"),
+        crawls.record("http://v.example/two.mp4", video(2, seed=2), "video/mp4"),
+        crawls.record("http://v.example/three.mp4", video(2, seed=3), "video/mp4"),
+        crawls.record("http://v.example/poster.png", crawls.picture(1, 300, 300), "image/png"),
+        crawls.record("http://v.example/en.vtt", ENGLISH, "text/vtt"),
+        crawls.record("http://v.example/de.vtt", GERMAN, "text/vtt"),
+        crawls.record("http://v.example/page.vtt", b"<html>00:01 --> 00:02</html>", "text/vtt"),
+    ]  # fmt: skip
+    return crawls.write_warc(tmp_path_factory.mktemp("crawl") / "v.warc.gz", records)
+
+
+@pytest.fixture(scope="module")
+def run(crawl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The crawl's shards, of clips of two seconds, without texts that hold a word of a list."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "words.txt").write_text("verboten\n")
+    settings = ["video.clip_s=2", f'lists.block_words=["{folder}/words.txt"]']
+    sets = [word for one in settings for word in ("--set", one)]
+    assert main(["crawl", str(crawl), "--out", str(folder / "out"), "--workers", "1", *sets]) == 0
+    return folder / "out"
+
+
+def samples(run: Path, kind: str) -> list[dict[str, bytes]]:
+    tars = sorted(map(str, (run / "shards" / kind).glob("*.tar")))
+    return list(webdataset.WebDataset(tars, shardshuffle=False, empty_check=False))
+
+
+def manifest(run: Path) -> Manifest:
+    return decode_manifest((run / "shards/manifest.json").read_bytes())
+
+
+def test_each_clip_goes_with_what_is_said_in_it(run: Path) -> None:
+    """The track in the page's language, cut like the video; personal data is replaced; every clip decodes."""
+    found = {}
+    for sample in samples(run, "video_text"):
+        pair = msgspec.json.decode(sample["json"], type=VideoTextPair)
+        assert sample["txt"].decode() == pair.caption
+        extension = "webm" if "webm" in sample else "mp4"
+        with av.open(io.BytesIO(sample[extension])) as container:
+            frames = list(container.decode(video=0))
+        assert (len(frames), frames[0].pts, frames[0].key_frame) == (20, 0, True)
+        found[pair.url.rpartition("/")[2], pair.start_s, pair.caption_source] = pair.caption
+
+    assert found == {
+        ("six.mp4", 0.0, "track"): "A square sets out along the slope",
+        ("six.mp4", 2.0, "track"): "Write to email@example.com about the square and its slope",
+        ("link.webm", 0.0, "title"): "The square goes home slowly, and the slope is left alone at last.",
+        ("two.mp4", 0.0, "caption"): "A square in its youth",
+    }
+
+
+def test_what_makes_no_pair_is_a_drop(run: Path) -> None:
+    """A word of a list, a track that is a page, one that is not in the crawl; all texts are counted."""
+    flow = manifest(run).pairs
+    rows = [row for path in (run / "drops").glob("shard-*.parquet") for row in pq.read_table(path).to_pylist()]
+    drops = {
+        (row["reason"], row["medium_url"].rpartition("/")[2], row["detail"]) for row in rows if row["kind"] == "pair"
+    }
+
+    assert drops == {
+        ("blocked_word", "six.mp4", "track: Here is a verboten square too"),
+        ("no_caption", "two.mp4", "track: not_a_track"),
+        ("no_caption", "three.mp4", "track: not_in_crawl"),
+        ("too_few_words", "gone.mp4", "title: gone"),
+    }  # fmt: skip
+    assert (flow.entered, flow.kept) == (8, 4)
+
+
+def test_documents_hold_videos_or_their_posters(run: Path) -> None:
+    """The first clip stands where the video stood; a poster that stands in came in as a picture, and its video is a drop."""
+    documents = [msgspec.json.decode(sample["json"], type=Document) for sample in samples(run, "interleaved")]
+    media = {medium.url.rpartition("/")[2]: medium for document in documents for medium in document.media}
+    images, videos = manifest(run).images, manifest(run).videos
+
+    assert {name for name, medium in media.items() if isinstance(medium, Video)} == {
+        "six.mp4",
+        "link.webm",
+        "two.mp4",
+        "three.mp4",
+    }
+    assert isinstance(media["poster.png"], Image)
+    assert (videos.entered, videos.kept, videos.dropped) == (5, 4, {"shard": {"not_in_crawl": 1}})
+    assert (images.entered, images.kept) == (1, 1)
+
+
+def test_of_a_videos_tracks_the_first_good_one_counts(tmp_path: Path) -> None:
+    """By rank; where none is there the first one's reason stands in its stead, and a clip has no text."""
+    store = Store(str(tmp_path))
+    store.write("media/p.tar", GERMAN)
+    keys = np_keys([(0, 0), (0, 1 << 15), (0, (1 << 15) + 1), (1, 1 << 15), (2, 0)])
+    matches = found_tracks(
+        {"rank": 1 << 15, "ok": False, "reason": REASONS.index(DropReason.TIMEOUT)},
+        {"rank": (1 << 15) + 1, "ok": True, "bytes": len(GERMAN), "extension": EXTENSIONS.index("vtt")},
+        {"rank": 1 << 15, "ok": True, "medium": 1, "extension": EXTENSIONS.index("mp4")},
+    )
+    tracks = read_tracks(store, ["p"], keys, matches)
+    clip = found_tracks({"start_s": 5.5, "duration_s": 2.0})[0]
+
+    assert tracks == {0: [Cue(0.0, 6.0, "Ein Quadrat macht sich auf den Weg")], 1: "not_a_track"}
+    assert [spoken(track, clip) for track in tracks.values()] == ["Ein Quadrat macht sich auf den Weg", ""]
+    assert read_tracks(store, ["p"], keys, matches[:1]) == {0: "timeout", 1: "not_in_crawl"}
+
+
+def np_keys(pairs: list[tuple[int, int]]) -> bytes:
+    return b"".join(medium.to_bytes(2, "little") + rank.to_bytes(2, "little") + bytes(16) for medium, rank in pairs)
+
+
+def found_tracks(*rows: dict[str, object]) -> Records:
+    matches = np.zeros(len(rows), dtype=MATCH)
+    for one, fields in zip(matches, rows, strict=True):
+        for name, value in fields.items():
+            one[name] = value
+    return matches
