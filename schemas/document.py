@@ -56,7 +56,7 @@ class Text(msgspec.Struct, frozen=True, tag_field="kind", tag="text", forbid_unk
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One URL under which a medium may be had, absolute, with the attribute or place that it came from.
 
-    `source` is the attribute's name (`src`, `srcset`, `data-src`...), or `noscript`, `link`, `css`, `og:image`, `json-ld`, `poster`.
+    `source` is the attribute's name (`src`, `srcset`, `data-src`...), or `noscript`, `link`, `css`, `og:image`, `og:video`, `json-ld`, `poster`.
     `width` is the descriptor's in px, where there is one.
     """
 
@@ -68,8 +68,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class DraftMedium(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A medium that a page shows: its candidates (never empty, best first), its alt text and its caption.
 
-    `width` and `height` are what the page declares, in px. `fallback` marks a picture that stands in the page's metadata only
-    (og:image, JSON-LD), not in its body.
+    `width` and `height` are what the page declares, in px. `fallback` marks a medium that stands in the page's metadata only
+    (og:image, og:video, JSON-LD), not in its body; `tracks` are URLs of a video's text tracks, best first.
     """
 
     kind: MediumKind = "image"

@@ -136,9 +136,7 @@ class DropReason(StrEnum):
     NO_MEDIUM = "no_medium"  # the pair's medium is not to be had, or fell; the detail says why
     # shard
     NO_IMAGE = "no_image"  # a page without a medium, after extraction or after the image filters
-    FALLBACK_NOT_NEEDED = (
-        "fallback_not_needed"  # a picture of the page's metadata, where the body has pictures of its own
-    )
+    FALLBACK_NOT_NEEDED = "fallback_not_needed"  # a medium of the page's metadata, where the body has its own
     WITH_PAGE = "with_page"  # fell with its page
 
 

@@ -101,6 +101,22 @@ def test_metadata_stands_in_where_the_body_has_nothing() -> None:
     assert [drop.reason for drop in drops] == [DropReason.FALLBACK_NOT_NEEDED]
 
 
+def test_a_video_of_the_metadata_stands_in_for_videos_only() -> None:
+    """Beside a picture of the body it stays, where the metadata's picture goes; beside a video of the body it goes."""
+    og = [medium("og", fallback=True), msgspec.structs.replace(medium("v", fallback=True), kind="video")]
+    own = msgspec.structs.replace(medium("own"), kind="video")
+    picks = [
+        pick(list(enumerate([*og, one])), np.concatenate([one_match(medium=n, sha256=bytes([n])) for n in range(3)]))
+        for one in (medium("a"), own)
+    ]
+
+    gone = [[isinstance(one, Drop) and one.reason for one in of] for of in picks]
+    assert gone == [
+        [DropReason.FALLBACK_NOT_NEEDED, False, False],
+        [DropReason.FALLBACK_NOT_NEEDED, DropReason.FALLBACK_NOT_NEEDED, False],
+    ]
+
+
 def test_without_a_picture_all_goes() -> None:
     """A page none of whose pictures was found is a drop, and its text with it."""
     document, drops = finish([medium("a")], [None])

@@ -61,3 +61,24 @@ def test_other_links_are_no_videos() -> None:
         '<p><a href="/watch?v=a.mp4">a</a> <a href="/mp4">b</a> <a href="c.mp4.html">c</a> <a href="d.mp3">d</a></p>'
     )
     assert [] == videos(other + '<iframe src="https://tube.example/embed/1"></iframe>')
+
+
+HERON = '{"@type": "VideoObject", "contentUrl": "/v/h.mp4", "name": "Heron", "description": "A heron takes off."}'
+STATED = f'<html><head><meta property="og:video" content="/v/h.mp4"><script type="application/ld+json">{HERON}</script></head>'
+
+
+def test_the_metadatas_video_stands_in_where_the_page_shows_none() -> None:
+    """With JSON-LD's name and description as its title and caption; not beside a video of the body."""
+    (video,) = videos("", STATED)
+    assert [Candidate(url="https://birds.example/v/h.mp4", source="og:video")] == video.candidates
+    assert (True, "Heron", "A heron takes off.") == (video.fallback, video.title, video.caption)
+    (other,) = videos("<figure><video src=/v/other.mp4></video></figure>", STATED)
+    assert (False, "", "") == (other.fallback, other.title, other.caption)
+
+
+def test_json_ld_describes_the_video_that_the_page_shows() -> None:
+    """What the page itself says of it goes first."""
+    (bare,) = videos("<figure><video src=/v/h.mp4></video></figure>", STATED)
+    (own,) = videos("<figure><video src=/v/h.mp4 title=Bird></video><figcaption>Lift-off</figcaption></figure>", STATED)
+    assert (False, "Heron", "A heron takes off.") == (bare.fallback, bare.title, bare.caption)
+    assert ("Bird", "Lift-off") == (own.title, own.caption)

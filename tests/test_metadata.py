@@ -183,3 +183,35 @@ def test_anything_is_taken(
     metadata = page_metadata(metas, links, [json.dumps(value), text], BASE)
 
     assert all(picture.url.startswith("http") for picture in metadata.pictures)
+
+
+def test_videos_are_files() -> None:
+    """Metas and JSON-LD name files, not the pages of players; each file comes once, with what JSON-LD says of it."""
+    metas = [
+        {"property": "og:video:url", "content": "https://tube.example/embed/1"},
+        {"property": "og:video:secure_url", "content": "/v/heron.mp4"},
+        {"name": "twitter:player:stream", "content": "/v/heron.webm?x=1"},
+    ]
+    heron = {"name": "Heron\n takes off", "description": "A heron.", "contentUrl": "/v/heron.mp4"}
+    script = {
+        "@graph": [
+            {"@type": "VideoObject", **heron},
+            {"@type": ["VideoObject"], "contentUrl": "/stream?id=2", "encodingFormat": "video/webm"},
+            {"@type": "VideoObject", "contentUrl": "/watch/3", "embedUrl": "/v/four.mp4"},
+            {"@type": "AudioObject", "contentUrl": "/v/five.mp4"},
+        ]
+    }
+    videos = page_metadata(metas, [], [json.dumps(script)], BASE).videos
+
+    assert [(v.file.url.removeprefix("https://example.com"), v.file.source, v.name, v.description) for v in videos] == [
+        ("/v/heron.mp4", "og:video", "Heron takes off", "A heron."),
+        ("/v/heron.webm?x=1", "og:video", "", ""),
+        ("/stream?id=2", "json-ld", "", ""),
+    ]
+
+
+def test_a_stated_type_makes_a_file_of_a_name_without_ending() -> None:
+    """`og:video:type` says that the URL is a file; where it is a player's page, the URL is none."""
+    for stated, found in (("video/mp4; codecs=avc1", 1), ("text/html", 0)):
+        metas = [{"property": "og:video", "content": "/v/1"}, {"property": "og:video:type", "content": stated}]
+        assert found == len(page_metadata(metas, [], [], BASE).videos)

@@ -1,4 +1,4 @@
-"""What a page says of itself: lead picture, date, licence, wishes to robots.
+"""What a page says of itself: lead picture, videos, date, licence, wishes to robots.
 
 The attributes of its metas and links and the text of its JSON-LD scripts come in; a `Metadata` goes out. Nothing here knows the DOM: the
 walk hands over what it passes. JSON-LD is written by many hands, so broken scripts are searched for the few keys that matter.
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from pipeline.extract.candidates import names_video
 from pipeline.urls import Base
 from schemas.document import Candidate
 
@@ -17,6 +18,7 @@ MAX_JSON_LD_CHARS = 1 << 19  # ours: real ones have 1 to 50 thousand
 MAX_JSON_LD_DEPTH = 32  # ours
 MAX_JSON_LD_VALUES = 20_000  # ours: objects and lists visited, of all scripts of a page together
 MAX_PICTURES = 16  # ours
+MAX_VIDEOS = 16  # ours
 
 Attributes = Mapping[str, str | None]
 
@@ -29,6 +31,8 @@ _PICTURE_METAS = (
     "image",
     "thumbnail",
 )
+_VIDEO_METAS = ("og:video:secure_url", "og:video:url", "og:video", "twitter:player:stream")
+_VIDEO_TYPES = frozenset({"video/mp4", "video/webm"})
 _DATE_METAS = (
     "article:published_time",
     "og:published_time",
@@ -64,14 +68,24 @@ _PAIR = re.compile(
 )
 
 
+class StatedVideo(msgspec.Struct, frozen=True, kw_only=True):
+    """A video's file that a page states, marked as `Metadata.pictures` are (`og:video`, `json-ld`); its name and description, where JSON-LD has them."""
+
+    file: Candidate
+    name: str = ""
+    description: str = ""
+
+
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     """What a page says of itself.
 
     `pictures` are the candidates of its lead picture, best first, each marked `og:image` (all metas and links of that kind) or `json-ld`.
+    `videos` are files alone, not the pages of players.
     `date` is as stated, `licence` an absolute URL, `robots` lower-case directives and `tdm-reservation: VALUE`; each empty where the page states none.
     """
 
     pictures: list[Candidate] = []
+    videos: list[StatedVideo] = []
     date: str = ""
     licence: str = ""
     robots: list[str] = []
@@ -81,6 +95,7 @@ class _Stated(msgspec.Struct, kw_only=True):
     """What the JSON-LD scripts of one page state, as written."""
 
     pictures: list[str] = []
+    videos: list[tuple[str, str, str]] = []  # URL, name, description
     dates: list[str] = []
     licences: list[str] = []
     budget: int = MAX_JSON_LD_VALUES
@@ -120,6 +135,7 @@ def page_metadata(
     ]
     return Metadata(
         pictures=_pictures(pictures, named, base),
+        videos=_videos(stated, named, base),
         date=next((date for date in dates if len(date) <= MAX_DATE_CHARS and _YEAR.search(date)), ""),
         licence=next((url for raw in licences if (url := _web_url(raw, base))), ""),
         robots=[
@@ -141,6 +157,25 @@ def _pictures(found: Iterable[tuple[str, str]], named: Mapping[str, list[str]], 
                 url=url, source=source, width=width if source == "og:image" and not pictures else None
             )
     return list(pictures.values())[:MAX_PICTURES]
+
+
+def _videos(stated: _Stated, named: Mapping[str, list[str]], base: Base) -> list[StatedVideo]:
+    """Each file once, in order; a name of JSON-LD goes with its file wherever else that is stated."""
+    types = [*named.get("og:video:type", ()), *named.get("twitter:player:stream:content_type", ())]
+    are_files = bool(types) and all(one.partition(";")[0].strip().lower() in _VIDEO_TYPES for one in types)
+    metas = [raw for name in _VIDEO_METAS for raw in named.get(name, ()) if are_files or names_video(raw)]
+    found = [(raw, "og:video", "", "") for raw in metas]
+    found += [(raw, "json-ld", name, description) for raw, name, description in stated.videos]
+    videos: dict[str, StatedVideo] = {}
+    for raw, source, name, description in found:
+        url = base.join(raw)
+        if url is None or not url.startswith("http"):
+            continue
+        first = videos.get(url) or StatedVideo(file=Candidate(url=url, source=source))
+        videos[url] = msgspec.structs.replace(
+            first, name=first.name or name, description=first.description or description
+        )
+    return list(videos.values())[:MAX_VIDEOS]
 
 
 def _links(links: Iterable[Attributes]) -> tuple[list[str], list[str]]:
@@ -199,11 +234,21 @@ def _walk(value: object, stated: _Stated, depth: int) -> None:
             return
         if "ImageObject" in types and "logo" not in str(value.get("@id", "")).lower():
             _take("image", value, stated)
+        if "VideoObject" in types:
+            _take_video(value, stated)
         for key, item in value.items():
             if key in _KEYS and key != "contentUrl":  # an ImageObject's is taken above; others' are videos and sounds
                 _take(key, item, stated)
             if isinstance(item, dict | list) and key.lower() not in _OTHERS and key != "image":
                 _walk(item, stated, depth + 1)
+
+
+def _take_video(value: Mapping[str, object], stated: _Stated) -> None:
+    """Adds the file of a VideoObject, if that is what it states, with the object's name and description."""
+    url, name, description, form = (value.get(key) for key in ("contentUrl", "name", "description", "encodingFormat"))
+    if isinstance(url, str) and (names_video(url.strip()) or form in _VIDEO_TYPES):
+        texts = [" ".join(text.split()) if isinstance(text, str) else "" for text in (name, description)]
+        stated.videos.append((url.strip(), texts[0], texts[1]))
 
 
 def _take(key: str, value: object, stated: _Stated) -> None:

@@ -79,16 +79,16 @@ class _Nodes:
         self.nodes: list[Text | DraftMedium] = []
         self.dropped: list[Drop] = []
         self._url = url
-        self._pictures = Pictures(walk, kept, head.base, url, head.metadata.pictures, head.language)
+        self._pictures = Pictures(walk, kept, head.base, url, head.metadata, head.language)
         self._captions = captions(walk)
         for item, is_kept in zip(walk.items, kept, strict=True):
             if type(item) is Mention:
                 self._show(self._judged([item]).values())
             elif type(item) is Block:
                 self._add_block(item, is_kept)
-        fallback = self._pictures.fallback(head.metadata.pictures)
-        if fallback is not None:
-            self.nodes.insert(0, fallback)
+        has_video = any(isinstance(node, DraftMedium) and node.kind == "video" for node in self.nodes)
+        video = None if has_video else self._pictures.fallback_video()
+        self.nodes[:0] = [medium for medium in (self._pictures.fallback(), video) if medium is not None]
 
     def _add_block(self, block: Block, is_kept: bool) -> None:
         shown = self._judged(block.media) if block.media else {}

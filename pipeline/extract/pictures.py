@@ -12,6 +12,7 @@ import msgspec
 from pipeline.extract.blocks import Walk
 from pipeline.extract.candidates import image_candidates, link_candidates, poster_candidates, ranked, video_candidates
 from pipeline.extract.mentions import Mention
+from pipeline.extract.metadata import Metadata
 from pipeline.extract.placeholders import pixels, placeholder_reason
 from pipeline.extract.renditions import file_stem, picture_name
 from pipeline.extract.signs import BIT
@@ -40,13 +41,16 @@ class Pictures:
     """Judges the media of one page, given which of its blocks are kept."""
 
     def __init__(
-        self, walk: Walk, kept: list[bool], base: Base, url: str, lead: list[Candidate], language: str = ""
+        self, walk: Walk, kept: list[bool], base: Base, url: str, metadata: Metadata, language: str = ""
     ) -> None:
         self._walk = walk
         self._kept = kept
         self._base = base
         self._url = url
         self._language = _primary(language)
+        self._metadata = metadata
+        self._videos = {video.file.url: video for video in metadata.videos}
+        lead = metadata.pictures
         self._lead = {name for c in lead if len(name := picture_name(c.url)) >= MIN_NAME_CHARS}
         self._stems = [stem for c in lead if len(stem := file_stem(c.url)) >= MIN_NAME_CHARS]
         self._seen: set[str] = set()
@@ -86,12 +90,13 @@ class Pictures:
         self._seen.update(c.url for c in candidates)
         self._names |= names
         get = attributes.get
+        stated = next((self._videos[c.url] for c in candidates if c.url in self._videos), None)
         return DraftMedium(
             kind=kind,
             candidates=candidates,
             alt=" ".join((get("alt") or get("aria-label") or "").split()),
-            title=" ".join((get("title") or "").split()),
-            caption=caption,
+            title=" ".join((get("title") or "").split()) or (stated.name if stated else ""),
+            caption=caption or (stated.description if stated else ""),
             width=pixels(get("width")),
             height=pixels(get("height")),
             tracks=self._tracks(mention),
@@ -116,8 +121,9 @@ class Pictures:
             caption=first.caption or second.caption,
         )
 
-    def fallback(self, lead: list[Candidate]) -> DraftMedium | None:
+    def fallback(self) -> DraftMedium | None:
         """The picture that stands in the page's metadata only."""
+        lead = self._metadata.pictures
         if (
             not lead
             or any(picture_name(c.url) in self._names for c in lead)
@@ -125,6 +131,16 @@ class Pictures:
         ):
             return None
         return DraftMedium(candidates=lead, fallback=True)
+
+    def fallback_video(self) -> DraftMedium | None:
+        """The video of the page's metadata, for a page that shows none: all files of its metas, else the first one of JSON-LD."""
+        videos = self._metadata.videos
+        if not videos:
+            return None
+        lead = [video for video in videos if video.file.source == "og:video"] or videos[:1]
+        named = next((video for video in [*lead, *videos] if video.name or video.description), lead[0])
+        files = [video.file for video in lead]
+        return DraftMedium(kind="video", candidates=files, title=named.name, caption=named.description, fallback=True)
 
     def _may_be_lead(self, mention: Mention) -> bool:
         """Whether an attribute holds the name of the page's lead picture; cheaper than its candidates."""

@@ -7,7 +7,7 @@
 
 A medium of a document is its best-ranked candidate whose bytes passed the filters; if none did, the best-ranked candidate that was found says why.
 Of several media rows of one URL a good one counts before a failure, then the latest asking. Pictures of the page's metadata stand in only where
-the body has none of its own. A video that was cut is a run of rows, a clip each: all of them are matched, the first one stands in the document.
+the page has no other medium, videos of it where the body has no video. A video that was cut is a run of rows, a clip each: all of them are matched, the first one stands in the document.
 """
 
 from collections.abc import Iterable
@@ -242,9 +242,12 @@ def _drop_twins(kinds: list[MediumKind], picks: list[Any]) -> None:
 
 
 def _drop_fallbacks(media: list[DraftMedium], picks: list[Any]) -> None:
-    has_own = any(not isinstance(one, Drop) and not medium.fallback for medium, one in zip(media, picks, strict=True))
+    good = [medium for medium, picked in zip(media, picks, strict=True) if not isinstance(picked, Drop)]
+    has_own_video = any(medium.kind == "video" and not medium.fallback for medium in good)
+    has_other = any(medium.kind == "video" or not medium.fallback for medium in good)
     for place, (medium, picked) in enumerate(zip(media, picks, strict=True)):
-        if medium.fallback and has_own and not isinstance(picked, Drop):
+        is_needed = not (has_own_video if medium.kind == "video" else has_other)
+        if medium.fallback and not is_needed and not isinstance(picked, Drop):
             url = medium.candidates[0].url
             picks[place] = Drop(kind=medium.kind, reason=DropReason.FALLBACK_NOT_NEEDED, medium_url=url)
 
