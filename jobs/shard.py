@@ -13,6 +13,7 @@ from pipeline.stages.assemble import RULES_VERSION, AssembleTask
 from pipeline.stages.assembled import KINDS
 from pipeline.stages.packed import bucket_count
 from pipeline.stages.picks import MEDIUM, CandidateTask, MediaTask
+from pipeline.stages.repeats import block_bytes
 from pipeline.stages.selection import CANDIDATE
 from pipeline.stages.shard import STAGE, ShardTask, shard_count, write_one_shard
 from pipeline.transforms.assemble import Assemble
@@ -71,7 +72,8 @@ def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
 
 def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], identity: str) -> list[AssembleTask]:
     extract_parts = {commit.detail: commit.part for commit in job.folder.commits_of("select", select_parts)}
-    matched = job.total("extract", "candidates") * CANDIDATE.itemsize + job.total("fetch", "media.ok") * MEDIUM.itemsize
+    medium_bytes = max(MEDIUM.itemsize, block_bytes(job.config.image_filters.max_phash_distance))
+    matched = job.total("extract", "candidates") * CANDIDATE.itemsize + job.total("fetch", "media.ok") * medium_bytes
     texts = 2 * job.total("extract", "candidates") * OCCURRENCE.itemsize  # at most: a medium has a candidate or more
     buckets = bucket_count(matched + (texts if job.config.pairs.from_pages else 0))
     lists = lists_name(job)
@@ -94,6 +96,8 @@ def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], i
 
 def _media_tasks(job: Job, media_parts: list[str], buckets: int) -> list[MediaTask]:
     filters, lists = job.config.image_filters, _lists(job)
+    if job.total("extract", "pairs.in"):  # a captions table: many rows may tell of one picture
+        filters = msgspec.structs.replace(filters, max_documents=0)
     return [
         MediaTask(run_url=job.url, part=part, number=number, buckets=buckets, filters=filters, lists=lists)
         for number, part in enumerate(media_parts)

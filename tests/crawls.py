@@ -49,9 +49,11 @@ def prose(seed: int, sentences: int = 8) -> str:
 
 
 def picture(seed: int, width: int = 120, height: int = 100) -> bytes:
-    """A PNG that is not of one colour."""
-    image = Image.new("RGB", (width, height), (seed * 37 % 256, 80, 120))
-    image.paste((255 - seed * 11 % 200, 240, 10), (10, 10, width // 2, height // 2))
+    """A PNG of coloured tiles, which no other seed's picture looks like."""
+    draw = random.Random(seed)
+    image = Image.new("RGB", (6, 5))
+    image.putdata([(draw.randrange(256), draw.randrange(256), draw.randrange(256)) for _ in range(30)])
+    image = image.resize((width, height), Image.Resampling.NEAREST)
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()

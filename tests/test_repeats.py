@@ -1,15 +1,22 @@
 """Repeated pictures: copies meet, the best one leads, and what stands in too many documents goes, whatever the order."""
 
 import random
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.cli import main
+from pipeline.report import MANIFEST
 from pipeline.stages import repeats
 from pipeline.stages.packed import join
 from pipeline.stages.selection import CANDIDATE
+from schemas.manifest import decode_manifest
+from tests import crawls
 
 LIMIT, DISTANCE = 10, 4
 
@@ -130,3 +137,28 @@ def test_repeats_in_a_page_name_the_first() -> None:
     dhashes = np.array([0, 0, 2**20 - 1, 0, 1], dtype=np.uint64)
 
     assert [-1, 0, -1, -1, 0] == repeats.repeats_in_page(phashes, dhashes, 5).tolist()
+
+
+def test_a_run_loses_pictures_that_stand_everywhere(tmp_path: Path) -> None:
+    """A picture and its larger copy, on six pages each, go from all twelve; the pages' own pictures stay; a copy in one page goes too."""
+    base = "http://a.example"
+    banner = {"small": crawls.picture(99, 240, 200), "large": crawls.picture(99, 480, 400)}
+    pages = [crawls.page(n, [f"/{n}.png", f"/{('small', 'large')[n % 2]}.png"]) for n in range(12)]
+    pages.append(crawls.page(12, ["/0.png", "/twice-as-large.png", "/12.png"]))
+    records = [crawls.record(f"{base}/{n}.html", html, "text/html") for n, html in enumerate(pages)]
+    pictures = (
+        {f"{n}": crawls.picture(n, 240, 200) for n in range(13)}
+        | banner
+        | {"twice-as-large": crawls.picture(0, 480, 400)}
+    )
+    records += [crawls.record(f"{base}/{name}.png", data, "image/png") for name, data in pictures.items()]
+    crawl = crawls.write_warc(tmp_path / "crawl.warc.gz", records)
+    out = tmp_path / "run"
+
+    assert main(["crawl", str(crawl), "--out", str(out), "--workers", "1"]) == 0
+
+    rows = [row for file in (out / "drops").glob("shard-*") for row in pq.read_table(file).to_pylist()]
+    drops = [row for row in rows if row["kind"] == "image"]
+    assert {"frequent_image": 12, "repeated_in_page": 1} == Counter(row["reason"] for row in drops)
+    assert {(11.0, 10.0)} == {(row["value"], row["threshold"]) for row in drops if row["reason"] == "frequent_image"}
+    assert 14 == decode_manifest((out / MANIFEST).read_bytes()).images.kept

@@ -28,6 +28,10 @@ class ImageFilterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     min_sharpness: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2  # ours
     # Most ink in lines of text, 0 to 1. Of the same 686 the highest is 0.64, the next 0.31; of 120 made banners 106 are above 0.8. 1 keeps all.
     max_text_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.8  # ours
+    # Most documents of the run that a picture, its perceptual copies counted with it, may stand in; past that it goes everywhere. 0 keeps all.
+    max_documents: Annotated[int, msgspec.Meta(ge=0)] = 10  # mmc4
+    # Bits of 64 that the pHashes of two perceptual copies may differ by.
+    max_phash_distance: Annotated[int, msgspec.Meta(ge=0, le=16)] = 4  # ours, confirmed by the dHash
 
 
 def judge(

@@ -1,6 +1,7 @@
 """Media by the documents that want them: which picture or video a medium of a page becomes.
 
     candidate_keys   a documents part  ->  (bucket, candidate keys of its selected rows)
+    picture_keys     a media part      ->  its pictures, by what `repeats` asks for
     media_records    a media part      ->  (bucket, what is known of each medium)
     match            a bucket          ->  the candidates that have a medium, by documents part
     pick             a document's media and matches  ->  for each medium its match, or why it goes
@@ -20,6 +21,7 @@ from pipeline.images import ImageFilterConfig, judge
 from pipeline.isolate import Note
 from pipeline.lists.lists import PictureLists, picture_lists
 from pipeline.runfolder import RunFolder
+from pipeline.stages import repeats
 from pipeline.stages.extract import TRACK_RANK
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_numbers, split
 from pipeline.stages.selection import CANDIDATE, SelectTask, candidate_records
@@ -48,20 +50,22 @@ _MEASURES = [
     ("fps", "<f8"),
     ("extension", "<u1"),
     ("phash", "V8"),
+    ("dhash", "V8"),
     ("sha256", "V32"),
     ("source_sha256", "V32"),
 ]
 MEDIUM = np.dtype([*KEY, *_MEASURES])
 MATCH = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2"), *_MEASURES])
 _NUMBERS = ("offset", "bytes", "width", "height", "source_width", "source_height", "start_s", "duration_s", "fps")
-_HASHES = ("phash", "sha256", "source_sha256")
+_HASHES = ("phash", "dhash", "sha256", "source_sha256")
+MAX_PAGE_PHASH_BITS = 5  # mmc4: by so many bits at most two pictures of one document differ that are copies
 _GONE_CANDIDATE = np.dtype([("medium", "<u2"), ("rank", "<u2")])  # selected.gone_candidates
 
 Bucketed = list[tuple[int, bytes]]
 
 
 class MediaTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A media part; `number` is its place in the sorted list of media parts."""
+    """A media part; `number` is its place in the sorted list of media parts, `frequent` (packed) its pictures that stand in too many documents."""
 
     run_url: str
     part: str
@@ -69,20 +73,37 @@ class MediaTask(msgspec.Struct, frozen=True, kw_only=True):
     buckets: int
     filters: ImageFilterConfig
     lists: str = ""  # the name of the lists of pictures in the run's folder; "" for none
+    frequent: bytes = b""
+
+
+def picture_keys(task: MediaTask, note: Note, skip: frozenset[int]) -> list[tuple[str, int, bytes]]:
+    """The pictures of a part that pass the image filters, under all keys that find repeated ones (see `repeats.picture_keys`)."""
+    lists = picture_lists(task.run_url, task.lists) if task.lists else None
+    rows = [row for row in _media(task).to_pylist() if row["status"] == "ok" and row["kind"] == "image"]
+    rows = [row for row in rows if _verdict(row, task.filters, lists) is None]
+    keys = np.zeros(len(rows), dtype=KEY)
+    keys["hi"], keys["lo"] = key_numbers(row["media_key"] for row in rows).T
+    pictures = repeats.picture_records(rows, task.number)
+    return repeats.picture_keys(pictures, keys, task.filters.max_phash_distance, task.buckets)
 
 
 def media_records(task: MediaTask, note: Note, skip: frozenset[int]) -> Bucketed:
     """What is known of each medium of a part, judged by the image filters, by bucket."""
-    name = f"media/{task.part}.parquet"
-    with RunFolder(task.run_url).store.open(name) as file:
-        table = read_table(file, MEDIA, name)
+    table = _media(task)
     records = np.zeros(table.num_rows, dtype=MEDIUM)
     records["hi"], records["lo"] = key_numbers(table["media_key"].to_pylist()).T
     records["media_part"] = task.number
     lists = picture_lists(task.run_url, task.lists) if task.lists else None
     for record, row in zip(records, table.to_pylist(), strict=True):
         _fill(record, row, task.filters, lists)
+    _mark_frequent(records, join([task.frequent], repeats.FREQUENT), task.filters.max_documents)
     return list(split(records, task.buckets))
+
+
+def _media(task: MediaTask) -> Any:
+    name = f"media/{task.part}.parquet"
+    with RunFolder(task.run_url).store.open(name) as file:
+        return read_table(file, MEDIA, name)
 
 
 def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig, lists: PictureLists | None) -> None:
@@ -96,6 +117,15 @@ def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig, lists: P
     for field in _HASHES:
         record[field] = np.void(row[field] or bytes(MEDIUM[field].itemsize))
     record["extension"] = EXTENSIONS.index(row["extension"] or "vtt")
+    verdict = _verdict(row, filters, lists)
+    record["ok"] = verdict is None
+    if verdict is not None:
+        record["reason"], record["value"], record["threshold"] = REASONS.index(verdict[0]), verdict[1], verdict[2]
+
+
+def _verdict(
+    row: dict[str, Any], filters: ImageFilterConfig, lists: PictureLists | None
+) -> tuple[DropReason, float, float] | None:
     verdict = _listed(row, lists) if lists is not None else None
     if verdict is None and row["kind"] == "image":
         verdict = judge(
@@ -106,9 +136,18 @@ def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig, lists: P
             sharpness=row["sharpness"],
             text_share=row["text_share"],
         )
-    record["ok"] = verdict is None
-    if verdict is not None:
-        record["reason"], record["value"], record["threshold"] = REASONS.index(verdict[0]), verdict[1], verdict[2]
+    return verdict
+
+
+def _mark_frequent(records: Records, frequent: Records, limit: int) -> None:
+    """Pictures that stand in too many documents fail like what a filter judges."""
+    pictures = np.zeros(len(records), dtype=KEY)
+    pictures["hi"], pictures["lo"] = key_numbers(sha256.tobytes()[:16] for sha256 in records["sha256"]).T
+    at = find_keys(pictures, frequent)
+    gone = (at >= 0) & records["ok"]
+    records["ok"][gone] = False
+    records["reason"][gone] = REASONS.index(DropReason.FREQUENT_IMAGE)
+    records["value"][gone], records["threshold"][gone] = frequent["documents"][at[gone]], limit
 
 
 def _listed(row: dict[str, Any], lists: PictureLists) -> tuple[DropReason, float, float] | None:
@@ -239,6 +278,22 @@ def _drop_twins(kinds: list[MediumKind], picks: list[Any]) -> None:
         if sha256 in seen:
             picks[place] = Drop(kind=kinds[place], reason=DropReason.REPEATED_IN_PAGE, detail=f"sha256 {sha256.hex()}")
         seen.add(sha256)
+    _drop_copies(picks)
+
+
+def _drop_copies(picks: list[Any]) -> None:
+    """Of pictures in one document that look the same the first stays."""
+    places = [place for place, one in enumerate(picks) if not isinstance(one, Drop) and not is_video(one)]
+    sha256 = [picks[place]["sha256"].tobytes().hex() for place in places]
+    phashes, dhashes = (
+        np.array([int.from_bytes(picks[place][field].tobytes(), "big") for place in places], dtype=np.uint64)
+        for field in ("phash", "dhash")
+    )
+    copies = repeats.repeats_in_page(phashes, dhashes, MAX_PAGE_PHASH_BITS)
+    for place, of in zip(places, copies.tolist(), strict=True):
+        if of >= 0:
+            detail = f"looks like sha256 {sha256[of]}"
+            picks[place] = Drop(kind="image", reason=DropReason.REPEATED_IN_PAGE, detail=detail)
 
 
 def _drop_fallbacks(media: list[DraftMedium], picks: list[Any]) -> None:

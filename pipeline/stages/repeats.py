@@ -8,13 +8,14 @@
 
 Two pictures are copies if their pHashes are at most d bits apart and their dHashes agree. The 64 bits are cut into d + 2 blocks and a picture is listed
 under every pair of blocks: d bits can spoil d blocks only, so two copies always meet. Each picture joins its best verified copy, once, without
-iteration; best is the one with more source pixels, then the smaller SHA-256. Sightings are capped at one more than the limit wherever they are
-combined, so a picture on a million pages sends no more than that from each bucket; of a block key that many pictures share, each is compared with
-the best ones only.
+iteration; best is the one with more source pixels, then the smaller SHA-256. What counts for a picture is the documents of that best copy and of all
+that joined it. Sightings are capped at one more than the limit wherever they are combined, so a picture on a million pages sends no more than that
+from each bucket; of a block key that many pictures share, each is compared with the best ones only.
 """
 
 from collections.abc import Iterable
 from itertools import combinations, pairwise
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_numbers, split
 from pipeline.stages.selection import CANDIDATE
 
-BEST = 32  # ours: of a block key, with how many a picture is compared; only blank pictures share a key with so many
+BEST = 64  # ours: of a block key, with how many a picture is compared; up to some 10 million pictures only faint ones share a key with so many
 MAX_DHASH_BITS = 10  # ours: resized and recompressed copies were within 4
 
 # `hi` and `lo` are the first 16 bytes of a picture's SHA-256, but of a SHOWN those of the media key, and of a BLOCK `hi` is the block key.
@@ -78,6 +79,11 @@ def block_records(pictures: Records, distance: int) -> Records:
     return records.ravel()
 
 
+def block_bytes(distance: int) -> int:
+    """What a picture is in packed block keys."""
+    return comb(distance + 2, 2) * BLOCK.itemsize
+
+
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Numbers spread over all 64 bits (the finaliser of splitmix64): buckets are taken of them."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -104,35 +110,42 @@ def capped(found: Records, limit: int) -> Records:
 
 
 def better_copies(blobs: Iterable[bytes], distance: int) -> Records:
-    """The verified pairs (COPY) of one bucket of block keys: a picture and a better copy of it."""
+    """The verified pairs (COPY) of one bucket of block keys: a picture and the best copy of it that shares the key."""
     blocks = np.unique(join(blobs, BLOCK))
     blocks = blocks[np.lexsort((blocks["sha_lo"], blocks["sha_hi"], ~blocks["pixels"], blocks["hi"]))]
     first = first_of_runs(blocks, ("hi",))
-    place = np.arange(len(blocks))
+    alone = np.arange(len(blocks))
     found = [np.zeros(0, dtype=COPY)]
     for rank in range(BEST):
-        worse = place[place > first + rank]
-        if not len(worse):
+        alone = alone[alone > first[alone] + rank]
+        if not len(alone):
             break
-        better = first[worse] + rank
-        near = np.bitwise_count(blocks["phash"][worse] ^ blocks["phash"][better]) <= distance
-        near &= np.bitwise_count(blocks["dhash"][worse] ^ blocks["dhash"][better]) <= MAX_DHASH_BITS
-        near &= (blocks["sha_hi"][worse] != blocks["sha_hi"][better]) | (
-            blocks["sha_lo"][worse] != blocks["sha_lo"][better]
-        )
-        worse, better = worse[near], better[near]
+        near = _are_copies(blocks[alone], blocks[first[alone] + rank], distance)
+        worse, better = blocks[alone[near]], blocks[first[alone[near]] + rank]
         copies = np.zeros(len(worse), dtype=COPY)
-        copies["hi"], copies["lo"] = blocks["sha_hi"][worse], blocks["sha_lo"][worse]
-        copies["better_hi"], copies["better_lo"] = blocks["sha_hi"][better], blocks["sha_lo"][better]
-        copies["pixels"] = blocks["pixels"][better]
+        copies["hi"], copies["lo"] = worse["sha_hi"], worse["sha_lo"]
+        copies["better_hi"], copies["better_lo"], copies["pixels"] = (
+            better["sha_hi"],
+            better["sha_lo"],
+            better["pixels"],
+        )
         found.append(copies)
+        alone = alone[~near]
     return np.unique(np.concatenate(found))
+
+
+def _are_copies(some: Records, others: Records, distance: int) -> NDArray[np.bool_]:
+    """Row by row, whether two pictures (BLOCK) look the same and are not the same bytes."""
+    near: NDArray[np.bool_] = np.bitwise_count(some["phash"] ^ others["phash"]) <= distance
+    near &= np.bitwise_count(some["dhash"] ^ others["dhash"]) <= MAX_DHASH_BITS
+    near &= (some["sha_hi"] != others["sha_hi"]) | (some["sha_lo"] != others["sha_lo"])
+    return near
 
 
 def clusters(
     holder_blobs: Iterable[bytes], sighting_blobs: Iterable[bytes], copy_blobs: Iterable[bytes], limit: int
 ) -> tuple[Records, Records]:
-    """(MEMBER, SIGHTING) of one bucket of SHA-256, both keyed by the best copy of each picture, which may be itself."""
+    """(MEMBER, SIGHTING) of one bucket of SHA-256, keyed by the best copy of each picture, which may be itself; sightings by the picture too."""
     copies = join(copy_blobs, COPY)
     order = (copies["better_lo"], copies["better_hi"], ~copies["pixels"], copies["lo"], copies["hi"])
     best = copies[np.lexsort(order)]
@@ -143,7 +156,7 @@ def clusters(
     found = capped(join(sighting_blobs, SIGHTING), limit)
     led = found.copy()
     led["hi"], led["lo"] = _leaders(found, best)
-    return members, capped(led, limit)
+    return members, capped(np.concatenate([found, led]), limit)
 
 
 def _leaders(records: Records, best: Records) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

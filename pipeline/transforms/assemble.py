@@ -9,6 +9,7 @@ import msgspec
 from pipeline.pairs.frequency import too_frequent
 from pipeline.stages import assemble, pairing, picks
 from pipeline.stages.packed import by_part
+from pipeline.transforms.frequent import FrequentPictures
 from pipeline.transforms.spread import InChild, Spread
 
 
@@ -25,16 +26,12 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
     def expand(self, pipeline: Any) -> Any:
         """Comments give the element type after each step."""
         tasks = self._tasks
-        candidates = [task.candidates for task in tasks]
-        every = pipeline | "EveryPart" >> beam.Create(
-            [(number, b"") for number in range(len(candidates))], reshuffle=False
-        )
+        candidates = pipeline | "Candidates" >> Spread(
+            [task.candidates for task in tasks], picks.candidate_keys, self._processes, flat=True
+        )  # (bucket, CANDIDATE)
+        every = pipeline | "EveryPart" >> beam.Create([(number, b"") for number in range(len(tasks))], reshuffle=False)
         matches = (
-            {
-                "candidates": pipeline
-                | "Candidates" >> Spread(candidates, picks.candidate_keys, self._processes, flat=True),
-                "media": pipeline | "Media" >> Spread(self._media, picks.media_records, self._processes, flat=True),
-            }  # (bucket, CANDIDATE) and (bucket, MEDIUM)
+            {"candidates": candidates, "media": self._media_records(candidates)}
             | "GroupByUrl" >> beam.CoGroupByKey()
             | "Match"
             >> beam.FlatMapTuple(lambda _, groups: picks.match(groups["candidates"], groups["media"]))  # (part, MATCH)
@@ -54,6 +51,24 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
             | "GroupByPart" >> beam.CoGroupByKey()
             | "AssembleTask" >> beam.MapTuple(lambda part, groups: _assemble_task(part, groups, tasks))
             | "Run" >> beam.ParDo(InChild(assemble.assemble, self._processes)).with_output_types(Any)
+        )
+
+    def _media_records(self, candidates: Any) -> Any:
+        """(bucket, MEDIUM), in which pictures that stand in too many documents have failed."""
+        media, pipeline = self._media, candidates.pipeline
+        if not media or not media[0].filters.max_documents:
+            return pipeline | "Media" >> Spread(media, picks.media_records, self._processes, flat=True)
+        every = pipeline | "EveryMediaPart" >> beam.Create([(task.number, b"") for task in media], reshuffle=False)
+        frequent = candidates | FrequentPictures(media, media[0].filters, media[0].buckets, self._processes)
+        return (
+            {"frequent": frequent, "every": every}
+            | "GroupByMediaPart" >> beam.CoGroupByKey()
+            | "MediaTask"
+            >> beam.MapTuple(
+                lambda number, groups: msgspec.structs.replace(media[number], frequent=b"".join(groups["frequent"]))
+            )
+            | "Media"
+            >> beam.ParDo(InChild(picks.media_records, self._processes, flat=True)).with_output_types(tuple[int, bytes])
         )
 
 
