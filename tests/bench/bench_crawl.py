@@ -25,6 +25,7 @@ from pipeline.read.inputs import find_inputs
 from pipeline.runfolder import RunFolder
 from pipeline.stages.extract import ExtractTask, extract_slice
 from tests import crawls
+from tests.bench.processes import pss_mb, tree
 
 PAGES_PER_WARC = 1250
 PARAGRAPHS = 14
@@ -92,27 +93,8 @@ def job(crawl: Path, out: Path, workers: int, command: str) -> tuple[float, floa
 
 def _watch(process: subprocess.Popen[bytes], peak: list[float]) -> None:
     while process.poll() is None:
-        peak[0] = max(peak[0], sum(map(_pss_mb, _tree(process.pid))))
+        peak[0] = max(peak[0], sum(map(pss_mb, tree(process.pid))))
         time.sleep(0.2)
-
-
-def _tree(pid: int) -> list[int]:
-    found = [pid]
-    for one in found:
-        for task in Path(f"/proc/{one}/task").glob("*/children"):
-            try:
-                found += [int(child) for child in task.read_text().split()]
-            except OSError:
-                continue
-    return found
-
-
-def _pss_mb(pid: int) -> float:
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("Pss:")), 0.0)
 
 
 def main() -> None:
