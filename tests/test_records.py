@@ -1,6 +1,8 @@
 """One value for each record of a crawl."""
 
 import gzip
+import io
+import random
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from pipeline.read.inputs import find_inputs
 from pipeline.read.page import MediaRecord, OtherRecord, Page, Policy, ReadLimits, Record, Redirect
 from pipeline.read.records import read
-from pipeline.read.reference import read_reference
+from pipeline.read.reference import copy_reference, read_reference
 from pipeline.read.slices import slices
 from schemas.document import Provenance
 from schemas.drops import Drop, DropReason
@@ -211,6 +213,35 @@ def test_references_give_the_bytes_back(packing: str) -> None:
     assert isinstance(wrong, Drop)
     assert isinstance(small, Drop)
     assert DropReason.TOO_MANY_BYTES is small.reason
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_large_bodies_are_copied_piece_by_piece(packing: str) -> None:
+    """A video beyond what is held in memory of a record comes back whole, chunked or not, up to the limit."""
+    film = b"\0\0\0\x18ftypmp42" + random.Random(packing).randbytes(1_300_000)
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (film[:70_000], film[70_000:], b""))
+    records = [
+        response("http://a.org/a.mp4", film, "video/mp4"),
+        response("http://a.org/b.mp4", chunked, "video/mp4", headers="Transfer-Encoding: chunked\r\n"),
+        response("http://a.org/c.mp4", gzip.compress(film), "video/mp4", headers="Content-Encoding: gzip\r\n"),
+    ]
+    (input,) = find_inputs([put("large.warc", b"".join(members(records, packing)))])
+    media = [record for record in read(slices(input)[0]) if isinstance(record, MediaRecord)]
+
+    import fsspec
+
+    with fsspec.open(input.url, "rb") as file:
+        for each in media:
+            copy = io.BytesIO()
+            assert copy_reference(file, each.reference.offset, each.reference.length, copy, max_bytes=1 << 21) is None
+            assert film == copy.getvalue()
+        small = copy_reference(file, media[0].reference.offset, media[0].reference.length, io.BytesIO(), max_bytes=9)
+        wrong = copy_reference(file, media[0].reference.offset + 1, 99, io.BytesIO(), max_bytes=1 << 21)
+
+    assert len(media) == 3
+    assert small is not None
+    assert DropReason.TOO_MANY_BYTES is small.reason
+    assert wrong is not None
 
 
 def test_media_that_share_a_member_are_copied() -> None:

@@ -13,7 +13,10 @@ import brotli
 import msgspec
 import zstandard
 
+from pipeline.read.source import Source, Write
+
 _CHUNK_HEAD = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]{0,4096})?\r?\n")
+_CHUNK_HEAD_BYTES = 4 << 10
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_STEP_BYTES = 1 << 10  # no more than 32 MB can come out of it
 _MAX_WINDOW_BYTES = 128 << 20  # what the zstd tool takes without being asked
@@ -40,6 +43,23 @@ def decode_body(data: bytes, transfer_encoding: str, content_encoding: str, max_
                 return body
             data, truncated = body.data, truncated or body.truncated
     return Body(data=data[:max_bytes], truncated=truncated, too_large=len(data) > max_bytes)
+
+
+def is_packed(content_encoding: str, transfer_encoding: str) -> bool:
+    """Whether a body has an encoding that `decode_body` undoes, other than chunking."""
+    return any(coding.strip() in _DECODERS for coding in f"{content_encoding},{transfer_encoding}".lower().split(","))
+
+
+def dechunked(source: Source, into: Write) -> None:
+    """Undoes chunking as `dechunk` does, for a body of any size."""
+    while head := _CHUNK_HEAD.match(source.peek(_CHUNK_HEAD_BYTES)):
+        source.skip(head.end())
+        size = int(head[1], 16)
+        if size == 0 or source.skip(size, into) < size:
+            return
+        source.skip(2 if source.peek(2) == b"\r\n" else int(source.peek(1) == b"\n"))
+    while piece := source.chunk():
+        into(piece)
 
 
 def dechunk(data: bytes) -> tuple[bytes, bool]:

@@ -12,6 +12,7 @@ from schemas.drops import DropReason
 CHUNK_BYTES = 64 << 10
 
 OpenAt: TypeAlias = Callable[[int], "Readable"]
+Write: TypeAlias = Callable[[bytes], object]
 
 
 class Readable(Protocol):
@@ -94,11 +95,13 @@ class Source:
             self._buffer, self._at = data + self._buffer[self._at :], 0
         self.position -= len(data)
 
-    def skip(self, size: int) -> int:
-        """Moves `size` bytes on; returns by how many it could."""
+    def skip(self, size: int, into: Write | None = None) -> int:
+        """Moves `size` bytes on, giving them to `into`, if it is there; returns by how many it could."""
         done = 0
         while done < size and (data := self.read(min(size - done, CHUNK_BYTES))):
             done += len(data)
+            if into is not None:
+                into(data)
         return done
 
     def find(self, pattern: bytes) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.read.fast import sound_records
 from pipeline.read.members import Packing
-from pipeline.read.source import Damage, OpenAt, Source
+from pipeline.read.source import Damage, OpenAt, Source, Write
 from pipeline.read.warc_record import WarcRecord, parse_record
 from schemas.drops import DropReason
 
@@ -77,11 +77,11 @@ def careful_records(
             yield Gap(offset=offset, length=source.position - offset, reason=damage.reason, detail=damage.detail)
 
 
-def _member(source: Source, packing: Packing, keep_bytes: int) -> Iterator[WarcRecord]:
-    """The records of one member; of a plain file, the one at `source`."""
+def _member(source: Source, packing: Packing, keep_bytes: int, rest: Write | None = None) -> Iterator[WarcRecord]:
+    """The records of one member; of a plain file, the one at `source`. `rest` is for the first one."""
     offset = source.position
     text = packing.unpacked(source)
-    held = parse_record(text, keep_bytes)
+    held = parse_record(text, keep_bytes, rest)
     if text is source:
         yield msgspec.structs.replace(held, length=source.position - offset)
         return
@@ -93,11 +93,11 @@ def _member(source: Source, packing: Packing, keep_bytes: int) -> Iterator[WarcR
     yield msgspec.structs.replace(held, offset=offset, length=source.position - offset, alone=alone)
 
 
-def read_at(source: Source, packing: Packing, keep_bytes: int) -> WarcRecord:
-    """The one record at `source`, which has its packed bytes to itself.
+def read_at(source: Source, packing: Packing, keep_bytes: int, rest: Write | None = None) -> WarcRecord:
+    """The one record at `source`, which has its packed bytes to itself; what its block has beyond `keep_bytes` is given to `rest`.
 
     Raises:
         Damage: there is none, or more than one.
     """
-    (record,) = _member(source, packing, keep_bytes)
+    (record,) = _member(source, packing, keep_bytes, rest)
     return record

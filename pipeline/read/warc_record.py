@@ -9,7 +9,7 @@ import re
 import msgspec
 
 from pipeline.read.members import BLANKS, MAX_HEAD_BYTES, Plain, peek_head
-from pipeline.read.source import Damage, Source
+from pipeline.read.source import Damage, Source, Write
 from schemas.drops import DropReason
 
 USED_TYPES = ("response", "resource", "revisit")  # the blocks of all others are passed over
@@ -42,8 +42,10 @@ class WarcRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.headers["warc-type"].lower()
 
 
-def parse_record(text: Source, keep_bytes: int) -> WarcRecord:
+def parse_record(text: Source, keep_bytes: int, rest: Write | None = None) -> WarcRecord:
     """The record at `text`, which moves behind it and its line ends; its offset is that in `text`, its length not known yet.
+
+    What its block has beyond `keep_bytes` is given to `rest`.
 
     Raises:
         Damage: no head, no length, a block shorter than stated, or one that is followed by something else than a line end.
@@ -62,9 +64,9 @@ def parse_record(text: Source, keep_bytes: int) -> WarcRecord:
     block = text.read(kept)
     while len(block) < kept and text.extend():
         block += text.read(kept - len(block))
-    present = len(block) + text.skip(length - len(block))
+    present = len(block) + text.skip(length - len(block), rest)
     while present < length and text.extend():
-        present += text.skip(length - present)
+        present += text.skip(length - present, rest)
     if present < length:
         raise Damage(DropReason.TRUNCATED, f"{present} of {length} bytes of the block")
     truncated = _skip_to_end(text, length)

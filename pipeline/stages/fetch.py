@@ -10,7 +10,8 @@ Of several records of one URL the latest is taken. Each picture is checked, meas
 another fetch.
 """
 
-import io
+import shutil
+import tempfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +20,8 @@ import numpy as np
 
 from pipeline.images import ImageConfig, prepare
 from pipeline.isolate import Note
-from pipeline.read.reference import read_reference
+from pipeline.read.reference import copy_reference, read_reference
+from pipeline.read.source import Window
 from pipeline.runfolder import PartWriter, RunFolder, digest
 from pipeline.stages.media_part import Stored, media_members, media_row, sample_name
 from pipeline.stages.packed import KEY, Records, find_keys, first_of_runs, join, key_bytes, key_numbers, split
@@ -218,6 +220,8 @@ def _media(task: ChunkTask, file: Any, reference: Records) -> list[Stored] | Dro
     kind = KINDS[reference["kind"]]
     if kind == "video" and not task.video.take:
         return Drop(kind="video", reason=DropReason.VIDEO_NOT_TAKEN)
+    if kind == "video":
+        return _clips(task, file, reference)
     offset, length = int(reference["offset"]), int(reference["length"])
     if task.file.copied:
         file.seek(offset)
@@ -229,11 +233,22 @@ def _media(task: ChunkTask, file: Any, reference: Records) -> list[Stored] | Dro
     if kind == "track":
         track = webvtt.checked(data)
         return track if isinstance(track, Drop) else [track]
-    if kind == "video":
-        clips = cut(io.BytesIO(data), task.video)
-        return clips if isinstance(clips, Drop) else list(clips)
     picture = prepare(data, task.config)
     return picture if isinstance(picture, Drop) else [picture]
+
+
+def _clips(task: ChunkTask, file: Any, reference: Records) -> list[Stored] | Drop:
+    """The clips of a video, whose bytes go by way of a file: they may be more than a worker should hold."""
+    offset, length = int(reference["offset"]), int(reference["length"])
+    with tempfile.TemporaryFile() as body:
+        drop = None
+        if task.file.copied:
+            file.seek(offset)
+            shutil.copyfileobj(Window(file, length), body)
+        else:
+            drop = copy_reference(file, offset, length, body, max_bytes=task.video.max_bytes)
+        clips = drop or cut(body, task.video)
+    return clips if isinstance(clips, Drop) else list(clips)
 
 
 def _table(task: LookupTask, folder: str, schema: Any, columns: list[str] | None) -> Any:
