@@ -1,0 +1,70 @@
+"""The order of training samples: everything once an epoch, few shards in hand, the same from any position on."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import InputError
+from trainer.data.order import Order
+
+SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=30).filter(any)
+
+
+@given(SIZES, st.integers(0, 3), st.integers(1, 9), st.integers(1, 5))
+def test_every_sample_comes_once_an_epoch(sizes: list[int], seed: int, streams: int, block: int) -> None:
+    """However the shards are cut into streams and blocks, an epoch is a permutation of the set."""
+    order = Order(sizes, seed, streams, block)
+    every = {(shard, sample) for shard, size in enumerate(sizes) for sample in range(size)}
+
+    for epoch in range(2):
+        places = [order[epoch * order.total + place] for place in range(order.total)]
+
+        assert {epoch} == {place.epoch for place in places}
+        assert every == {(place.shard, place.sample) for place in places}
+
+
+@given(SIZES, st.integers(1, 9))
+def test_a_position_needs_no_past(sizes: list[int], streams: int) -> None:
+    """A new order asked for one position first gives what the same order gives in its turn."""
+    order = Order(sizes, 5, streams)
+    for position in (0, order.total - 1, order.total, 2 * order.total + 3):
+        assert Order(sizes, 5, streams)[position] == order[position]
+
+
+def test_seeds_and_epochs_differ() -> None:
+    """Another seed is another order, and so is the next epoch; the same seed is the same."""
+    first, again, other = (Order([50] * 8, seed) for seed in (1, 1, 2))
+    epoch = [first[position][1:] for position in range(400)]
+
+    assert epoch == [again[position][1:] for position in range(400)]
+    assert epoch != [other[position][1:] for position in range(400)]
+    assert epoch != [first[400 + position][1:] for position in range(400)]
+
+
+def test_a_stream_reads_few_shards_at_a_time() -> None:
+    """Between one place of a stream and fifty of it later lie no more shards than those of two blocks."""
+    order = Order([100] * 64, seed=0, streams=4, block=4)
+    rows = [[order[row * 4 + stream].shard for row in range(1600)] for stream in range(4)]
+
+    for stream in rows:
+        assert max(len(set(stream[start : start + 50])) for start in range(1550)) <= 8
+    # The streams part the shards: only those that a cut went through stand in two.
+    assert sum(len(set(stream)) for stream in rows) <= 64 + 3
+
+
+def test_neighbours_are_shuffled() -> None:
+    """Samples that lie side by side in a shard are seldom read side by side."""
+    order = Order([100] * 16, seed=0, streams=1, block=4)
+    places = [order[position] for position in range(1600)]
+    beside = sum(a.shard == b.shard and abs(a.sample - b.sample) == 1 for a, b in itertools.pairwise(places))
+
+    assert beside < 40
+
+
+def test_a_set_without_samples_is_refused() -> None:
+    """No shards, or empty ones only."""
+    for sizes in ([], [0, 0]):
+        with pytest.raises(InputError, match="no samples"):
+            Order(sizes)

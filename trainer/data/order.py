@@ -1,0 +1,79 @@
+"""In which order the samples of a set are read: a pure function of (seed, epoch, shard list), with random access.
+
+    position ──▶ epoch, place in it ──▶ stream, row of it ──▶ shard, sample of it
+
+An epoch puts the shards in a new order, end to end, and cuts that line into `streams` stretches of the same length (by one sample at most).
+Streams take turns: place p of an epoch is row p // streams of stream p % streams. Within a stretch the samples of `block` shards in a row are
+shuffled. So a reader of one stream has few shards in hand at a time, every sample comes once an epoch, and nobody has to have read what came
+before: to resume anywhere, on any number of readers, a position is enough.
+"""
+
+from functools import lru_cache
+from typing import Annotated, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import InputError
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Place(NamedTuple):
+    """Where the sample of one position is: its epoch, its shard's number in the list of shards, its own number in the shard."""
+
+    epoch: int
+    shard: int
+    sample: int
+
+
+class Order:
+    """The order of a set whose shards hold `samples` samples each; `seed`, `streams` and `block` (shards) as above.
+
+    Raises:
+        InputError: there are no samples.
+    """
+
+    def __init__(self, samples: list[int], seed: int = 0, streams: int = 16, block: int = 4) -> None:
+        self._samples = np.array(samples, dtype=np.int64)
+        self._seed, self._streams, self._block = seed, streams, block
+        self.total = int(self._samples.sum())
+        if not self.total:
+            raise InputError("the shards hold no samples")
+        # Two epochs are in hand where one ends; the blocks in hand are one a stream, and one more where a block ends.
+        self._epoch = lru_cache(maxsize=2)(self._make_epoch)
+        self._shuffled = lru_cache(maxsize=2 * streams)(self._shuffle)
+
+    def __getitem__(self, position: int) -> Place:
+        """The sample of a position, 0 or more; positions past an epoch's end are of the next."""
+        epoch, place = divmod(position, self.total)
+        row, stream = divmod(place, self._streams)
+        length, longer = divmod(self.total, self._streams)
+        start = stream * length + min(stream, longer)
+        shards, starts = self._epoch(epoch)
+        block, first = self._block_of(starts, start + row)
+        at = self._shuffled(epoch, stream, block)[start + row - max(start, first)]
+        shard = int(np.searchsorted(starts, at, "right")) - 1
+        return Place(epoch, int(shards[shard]), int(at - starts[shard]))
+
+    def _make_epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The epoch's shards in its order, without empty ones, and where each one's samples begin in the line of all."""
+        shards = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
+        shards = shards[self._samples[shards] > 0]
+        return shards, np.concatenate([[0], np.cumsum(self._samples[shards])])
+
+    def _block_of(self, starts: NDArray[np.int64], at: int) -> tuple[int, int]:
+        """The number of the block of shards in which a place of the line lies, and where that block begins."""
+        block = (int(np.searchsorted(starts, at, "right")) - 1) // self._block
+        return block, int(starts[block * self._block])
+
+    def _shuffle(self, epoch: int, stream: int, block: int) -> NDArray[np.int64]:
+        """The places of what a stream has of a block, shuffled."""
+        _, starts = self._epoch(epoch)
+        length, longer = divmod(self.total, self._streams)
+        first = stream * length + min(stream, longer)
+        last = first + length + (stream < longer)
+        ends = starts[min((block + 1) * self._block, len(starts) - 1)]
+        places = np.arange(max(first, starts[block * self._block]), min(last, ends))
+        return np.random.default_rng([self._seed, epoch, stream, block]).permutation(places)

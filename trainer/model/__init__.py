@@ -1,0 +1,1 @@
+"""The model: vision, resampler, gated layers, language model."""

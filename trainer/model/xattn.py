@@ -1,0 +1,102 @@
+"""GATED XATTN-DENSE: between two blocks of the frozen language model, text looks at its medium. Flamingo 3.1.2, Fig. 4.
+
+    y += tanh(alpha_xattn) * attention(y, latents of its medium)
+    y += tanh(alpha_dense) * feed_forward(y)
+
+Shapes: B rows of text, L tokens, D width of the language model, H heads of 128, M media of the batch, R latents of a medium, C their width, K media
+that a row may see (the most of any row of the batch; a row with fewer leaves slots empty).
+"""
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainer.model.feed_forward import FeedForward
+
+HEAD_DIM = 128  # Flamingo B.1.1
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """What each token of a batch may look at.
+
+    `slots_BK` are the media of each row in order, as places in the packed media of the batch; where a row has fewer than K media it may hold any
+    place. `seen_BLK` says which slots a token attends to: its own medium's only, or all up to it.
+    """
+
+    slots_BK: Tensor
+    seen_BLK: Tensor
+
+    @property
+    def has_medium_BL(self) -> Tensor:
+        """Which tokens see anything at all."""
+        return self.seen_BLK.any(dim=-1)
+
+
+def sight(slots_BK: Tensor, phi_BL: Tensor, all_previous: bool = False) -> Sight:
+    """The sight of tokens whose medium is `phi_BL`: 1 for the first medium of the row, 0 for none.
+
+    With `all_previous` a token sees every medium up to its own (Flamingo Table 10, vi).
+    """
+    slot_K = torch.arange(1, slots_BK.shape[1] + 1, device=phi_BL.device)
+    own_BL1 = phi_BL[:, :, None]
+    seen_BLK = (slot_K <= own_BL1) if all_previous else (slot_K == own_BL1)
+    return Sight(slots_BK=slots_BK, seen_BLK=seen_BLK)
+
+
+class KeysValues(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys and values of the media of each row, [B, H, K * R, 128] both; in generation they are made once."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class GatedCrossAttention(nn.Module):
+    """[B, L, D] to [B, L, D]; with both gates at 0, as they begin, exactly what came in.
+
+    A token that sees no medium gets exactly zero from the attention. The dense half is for every token, as in the paper; with
+    `dense_on_text=False` it leaves tokens alone that see no medium, so that text without pictures stays the bare language model's.
+    """
+
+    def __init__(self, width: int, latent_width: int, head_dim: int = HEAD_DIM, dense_on_text: bool = True) -> None:
+        super().__init__()
+        self.heads = max(1, width // head_dim)
+        self.dense_on_text = dense_on_text
+        inner = self.heads * head_dim
+        self.norm_text = nn.LayerNorm(width)
+        self.norm_latents = nn.LayerNorm(latent_width)  # keys and values share it
+        self.query = nn.Linear(width, inner, bias=False)
+        self.key_value = nn.Linear(latent_width, 2 * inner, bias=False)
+        self.out = nn.Linear(inner, width, bias=False)
+        self.feed_forward = FeedForward(width)
+        self.alpha_xattn = nn.Parameter(torch.zeros(()))
+        self.alpha_dense = nn.Parameter(torch.zeros(()))
+
+    def keys_values(self, latents_MRC: Tensor, slots_BK: Tensor) -> KeysValues:
+        """Each medium's keys and values, made once and laid out by rows."""
+        both_MRI = self.key_value(self.norm_latents(latents_MRC))
+        both_BNI = both_MRI[slots_BK].flatten(1, 2)
+        keys, values = both_BNI.unflatten(-1, (2 * self.heads, -1)).transpose(1, 2).chunk(2, dim=1)
+        return KeysValues(keys=keys, values=values)
+
+    def forward(self, y_BLD: Tensor, media: KeysValues, sight: Sight) -> Tensor:
+        """The text with what it saw."""
+        has_medium_BL1 = sight.has_medium_BL[:, :, None]
+        attended = torch.where(has_medium_BL1, self.attention(y_BLD, media, sight), 0)
+        y_BLD = y_BLD + self.alpha_xattn.tanh().to(attended.dtype) * attended
+        dense = self.feed_forward(y_BLD)
+        if not self.dense_on_text:
+            dense = torch.where(has_medium_BL1, dense, 0)
+        gated: Tensor = y_BLD + self.alpha_dense.tanh().to(dense.dtype) * dense
+        return gated
+
+    def attention(self, y_BLD: Tensor, media: KeysValues, sight: Sight) -> Tensor:
+        """[B, L, D]; of no meaning, but finite, for tokens that see nothing."""
+        latents = media.keys.shape[2] // sight.slots_BK.shape[1]
+        # A row of the mask without a single True gives NaN, whose gradient no `where` holds back.
+        seen_BLK = sight.seen_BLK | ~sight.has_medium_BL[:, :, None]
+        mask_B1LN = seen_BLK.repeat_interleave(latents, dim=-1)[:, None]
+        queries = self.query(self.norm_text(y_BLD)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        attended = F.scaled_dot_product_attention(queries, media.keys, media.values, attn_mask=mask_B1LN)
+        out: Tensor = self.out(attended.transpose(1, 2).flatten(2))
+        return out
