@@ -9,6 +9,7 @@ from pipeline.lists.lists import compile_texts, stored
 from pipeline.runfolder import digest
 from pipeline.stages.near import BAND
 from pipeline.stages.packed import bucket_count
+from pipeline.stages.policies import PoliciesTask
 from pipeline.stages.selection import CANDIDATE, DOCUMENT_KEY, RULES_VERSION, STAGE, SelectTask
 from pipeline.transforms.select import Select
 
@@ -23,8 +24,20 @@ def run(job: Job, config: SelectConfig | None = None) -> None:
         return
     tasks = [msgspec.structs.replace(task, config=config, lists=lists) for task in select_tasks(job, identity)]
     if tasks:
-        job.run(STAGE, [task.output for task in tasks], lambda pipeline: pipeline | Select(tasks, job.engine.processes))
+        held = _policies(job, config, tasks[0].buckets)
+        outputs = [task.output for task in tasks]
+        job.run(STAGE, outputs, lambda pipeline: pipeline | Select(tasks, held, job.engine.processes))
     job.folder.finish(STAGE, identity, [task.output for task in tasks])
+
+
+def _policies(job: Job, config: SelectConfig, buckets: int) -> list[PoliciesTask]:
+    """A task for each part that holds policies, if any kind is to be heard."""
+    parts = [
+        commit.part
+        for commit in (job.folder.commits("extract") if config.policies else ())
+        if any(file.path.startswith("policies/") for file in commit.files)
+    ]
+    return [PoliciesTask(run_url=job.url, part=part, buckets=buckets, kinds=config.policies) for part in parts]
 
 
 def lists_name(job: Job) -> str:

@@ -16,6 +16,7 @@ from pipeline.filters.pii import PiiConfig
 from pipeline.images import ImageConfig, ImageFilterConfig
 from pipeline.lists.config import ListsConfig
 from pipeline.pairs.config import PairsConfig
+from pipeline.read.policies import PolicyKind
 from pipeline.read.records import ReadLimits
 from pipeline.video.config import VideoConfig
 from pipeline.web.config import FetchConfig
@@ -38,12 +39,14 @@ class ExtractConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class SelectConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which documents stay; 0 turns a rule off.
 
+    `policies` are the files of an origin in the crawl that count as opt-outs: robots.txt, ai.txt, tdmrep.json.
     `banned_url_words` are matched as whole words of the page's URL, case folded. `near_duplicates` is the share of common runs of five words
     from which on the worse of two texts goes (0..1, by MinHash). A picture goes whose every URL stands on more than `max_url_pages` pages, a
     paragraph that stands on `max_domain_paragraphs` pages of its domain and more. Of pages with the same set of pictures the latest stays,
     if `same_images`.
     """
 
+    policies: tuple[PolicyKind, ...] = ("robots", "ai", "tdmrep")  # ours: whatever an owner can say counts
     banned_url_words: list[str] = []
     near_duplicates: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.75  # FineWeb
     max_url_pages: Annotated[int, msgspec.Meta(ge=0)] = 10  # OBELICS

@@ -60,7 +60,7 @@ def medium(*urls: str) -> DraftMedium:
 def test_a_medium_goes_with_its_last_candidate() -> None:
     """One good candidate keeps a picture, its frequent one is not to be used; one without any goes, at its place among the nodes."""
     nodes = [Text("a"), medium("x", "y"), Text("b"), medium("x")]
-    gone = weed_nodes(nodes, {(0, 0): 9, (1, 0): 9}, {1: 5}, CONFIG)
+    gone = weed_nodes(nodes, {(0, 0): 9, (1, 0): 9}, {1: 5}, {}, CONFIG)
 
     assert (gone.nodes, gone.candidates, gone.page) == ([2, 3], [(0, 0), (1, 0)], None)
     assert [(drop.kind, drop.reason, drop.value, drop.threshold) for drop in gone.drops] == [
@@ -71,9 +71,9 @@ def test_a_medium_goes_with_its_last_candidate() -> None:
 
 def test_a_page_falls_with_its_last_text_or_medium() -> None:
     """Text gone: no_text_left, unless there never was any; media gone: no_image."""
-    assert weed_nodes([Text("a"), medium("x")], {}, {0: 5}, CONFIG).page is DropReason.NO_TEXT_LEFT
-    assert weed_nodes([medium("x"), medium("y")], {(0, 0): 9}, {}, CONFIG).page is None
-    assert weed_nodes([Text("a"), medium("x")], {(0, 0): 9}, {}, CONFIG).page is DropReason.NO_IMAGE
+    assert weed_nodes([Text("a"), medium("x")], {}, {0: 5}, {}, CONFIG).page is DropReason.NO_TEXT_LEFT
+    assert weed_nodes([medium("x"), medium("y")], {(0, 0): 9}, {}, {}, CONFIG).page is None
+    assert weed_nodes([Text("a"), medium("x")], {(0, 0): 9}, {}, {}, CONFIG).page is DropReason.NO_IMAGE
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=10), st.randoms(use_true_random=False))

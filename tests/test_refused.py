@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.lists.config import ListsConfig
 from pipeline.lists.lists import compile_texts, stored, text_lists
+from pipeline.lists.policies import Policies
 from pipeline.optout import opt_out
 from pipeline.stages.refused import refusal
 from pipeline.store import Store
@@ -50,7 +51,7 @@ def test_a_page_goes_by_its_directives_or_by_a_list(tmp_path: Path) -> None:
         url: str, robots: list[str] | None, text: str, banned: str | None = None
     ) -> tuple[DropReason, str] | None:
         nodes = encode_draft_nodes([Text("A heading"), Text(text)]).decode()
-        drop = refusal({"url": url, "robots": robots, "nodes": nodes}, banned, lists)
+        drop = refusal({"url": url, "robots": robots, "nodes": nodes}, banned, lists, Policies({}))
         assert drop is None or (drop.kind, drop.url) == ("page", url)
         return (drop.reason, drop.detail) if drop else None
 

@@ -50,6 +50,11 @@ class TextLists:
         return None
 
     @property
+    def asks_places(self) -> bool:
+        """Whether any list is about URLs or domains."""
+        return bool(self._blocked or self._opted_out)
+
+    @property
     def asks_texts(self) -> bool:
         """Whether any list is about texts."""
         return bool(self._words or self._evaluation)

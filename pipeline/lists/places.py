@@ -59,6 +59,9 @@ class Places:
     def __init__(self, urls: Hashes, domains: Hashes) -> None:
         self._urls, self._domains = urls, domains
 
+    def __bool__(self) -> bool:
+        return bool(len(self._urls) or len(self._domains))
+
     @classmethod
     def made_of(cls, urls: Iterable[Entry], domains: Iterable[Entry]) -> "Places":
         """The table of two lists' entries.

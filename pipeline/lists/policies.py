@@ -3,15 +3,21 @@
 In: the texts that the crawl holds (the `policies` table). Out: who says no, or "". The question is not whether a URL may be asked for (that is for who
 asks, at the time of asking) but whether its owner has taken it out of training. So robots.txt counts in three ways, the first that speaks decides: a
 group that names us; groups that name a well-known crawler for training data, any of which may say no; and the group of `*`, as for any robot. A
-training crawler that nobody names says nothing. Who invites us by name while turning others away has answered us.
+training crawler that nobody names says nothing. Who invites us by name while turning others away has answered us. ai.txt (Spawning) has the form of
+robots.txt, with endings for paths (`Disallow: *.jpg`), and is read like it; of tdmrep.json the most specific location decides.
+
+Of a text only what can say no to us is kept (`rules_of`): most texts come to nothing, nearly all others to a few lines. The scheme is no part of whose
+policy it is: who says no at https has not said yes at http.
 """
 
 import json
+import re
+from collections.abc import Iterator, Mapping
 
 from protego import Protego
 
 from pipeline.optout import PRODUCT
-from pipeline.read.policies import PolicyKind
+from pipeline.read.policies import PolicyKind, origin_of
 
 # By their operators' own pages: tokens that exist to keep pages out of training, or that fetch for it.
 TRAINING_AGENTS = (
@@ -29,47 +35,89 @@ TRAINING_AGENTS = (
 )
 MAX_LOCATIONS = 1000  # ours: entries of a tdmrep.json that are read
 
-
-class OriginPolicy:
-    """The policies of one origin, parsed once: the text of each kind that there is."""
-
-    def __init__(self, policies: dict[PolicyKind, str]) -> None:
-        texts = {kind: policies[kind] for kind in ("robots", "ai") if kind in policies}
-        self._rules = [(kind, Protego.parse(text), _named(text)) for kind, text in texts.items()]
-        self._reservations = _reservations(policies.get("tdmrep", ""))
-
-    def refusal(self, url: str) -> str:
-        """Which file says no to a URL of this origin, and to whom; "" where none does."""
-        for kind, rules, named in self._rules:
-            if agent := _refused_agent(rules, named, url):
-                return f"{kind}.txt: {agent}"
-        reserved = self._reservations is not None and not self._reservations.can_fetch(url, PRODUCT)
-        return "tdmrep.json" if reserved else ""
+_HEARD = frozenset(("*", PRODUCT, *(agent.lower() for agent in TRAINING_AGENTS)))
+_AGENT_LINE = re.compile(r"\s*user[- ]?agent\s*:\s*(.*?)\s*", re.IGNORECASE)
+_REFUSAL = re.compile(r"\s*di\w+[\s:]+\S", re.IGNORECASE)  # Protego reads misspellings of it, too
 
 
-def _refused_agent(rules: Protego, named: frozenset[str], url: str) -> str:
-    if PRODUCT in named:
-        asked = [PRODUCT]
-    else:
-        asked = [agent for agent in TRAINING_AGENTS if agent.lower() in named] + ["*"] * ("*" in named)
-    return next((agent for agent in asked if not rules.can_fetch(url, agent)), "")
+def authority(url: str) -> str:
+    """Host and port of whose policies a URL stands under; "" of what is no http(s) URL."""
+    return origin_of(url).partition("://")[2]
 
 
-def _named(text: str) -> frozenset[str]:
-    """The agents that groups of a robots.txt name, in lower case."""
-    fields = (line.partition("#")[0].partition(":") for line in text.splitlines())
-    return frozenset(value.strip().lower() for name, _, value in fields if name.strip().lower() == "user-agent")
+def rules_of(kind: PolicyKind, text: str) -> str:
+    """What of a policy can say no to us, in the form of a robots.txt; "" where nothing does."""
+    lines = _reservations(text) if kind == "tdmrep" else _heard_groups(text)
+    rules = "\n".join(lines)
+    return rules if any(map(_REFUSAL.match, rules.split("\n"))) else ""
 
 
-def _reservations(text: str) -> Protego | None:
-    """A tdmrep.json as rules: its locations are patterns as in robots.txt, the most specific one decides. None where it reserves nothing."""
+def _heard_groups(text: str) -> Iterator[str]:
+    """The groups of a robots.txt that name an agent that we ask for, without their other agents."""
+    heard = False
+    in_agents = False
+    for line in text.splitlines():
+        line = line.partition("#")[0].strip()
+        named = _AGENT_LINE.fullmatch(line)
+        if named is not None:
+            is_heard = named[1].lower().replace("*", "") in _HEARD or named[1] == "*"
+            heard = is_heard or (heard and in_agents)
+            in_agents = True
+            if is_heard:
+                yield line
+        elif line and not line.lower().startswith("sitemap"):
+            in_agents = False
+            if heard:
+                yield line
+
+
+def _reservations(text: str) -> Iterator[str]:
+    """A tdmrep.json as rules: its locations are patterns as in robots.txt."""
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    lines = []
+        return
+    yield "User-agent: *"
     for entry in entries[:MAX_LOCATIONS] if isinstance(entries, list) else ():
         match entry:
             case {"location": str(location), "tdm-reservation": int(reserved)} if len(location.split()) == 1:
-                lines.append(f"{'Disallow' if reserved == 1 else 'Allow'}: {location}")
-    return Protego.parse("\n".join(["User-agent: *", *lines])) if lines else None
+                yield f"{'Disallow' if reserved == 1 else 'Allow'}: {location}"
+
+
+class Policy:
+    """The rules of one policy, parsed."""
+
+    def __init__(self, kind: PolicyKind, rules: str) -> None:
+        self._kind, self._rules = kind, Protego.parse(rules)
+        named = {found[1].lower() for line in rules.split("\n") if (found := _AGENT_LINE.fullmatch(line))}
+        training = [agent for agent in TRAINING_AGENTS if agent.lower() in named]
+        self._asked = [PRODUCT] if PRODUCT in named else [*training, *(["*"] if "*" in named else [])]
+
+    def refusal(self, url: str) -> str:
+        """Which file says no to a URL, and to whom; "" where it does not."""
+        agent = next((agent for agent in self._asked if not self._rules.can_fetch(url, agent)), "")
+        if agent and self._kind == "tdmrep":
+            return "tdmrep.json"
+        return f"{self._kind}.txt: {agent}" if agent else ""
+
+
+class Policies:
+    """The rules of many origins, each parsed when it is first asked for: (authority, kind) to rules."""
+
+    def __init__(self, rules: Mapping[tuple[str, PolicyKind], str]) -> None:
+        self._rules: dict[str, list[tuple[PolicyKind, str]]] = {}
+        for (place, kind), text in sorted(rules.items()):
+            self._rules.setdefault(place, []).append((kind, text))
+        self._parsed: dict[str, list[Policy]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def refusal(self, url: str) -> str:
+        """Which file of a URL's origin says no to it, and to whom; "" where none does."""
+        place = authority(url)
+        if place not in self._rules:
+            return ""
+        if place not in self._parsed:
+            self._parsed[place] = [Policy(kind, rules) for kind, rules in self._rules[place]]
+        return next(filter(None, (policy.refusal(url) for policy in self._parsed[place])), "")

@@ -23,6 +23,7 @@ from pipeline.dedup.minhash import mix
 from pipeline.isolate import Note
 from pipeline.stages.extract import MAX_CANDIDATES, TRACK_RANK
 from pipeline.stages.packed import KEY, Records, find_keys, first_of_runs, join, key_numbers, split
+from pipeline.stages.refused import Refused, Why, unpack_refused
 from pipeline.stages.selection import (
     RANKED,
     VERDICTS,
@@ -46,11 +47,12 @@ MAX_NODES = 1 << 16  # selected.gone_nodes packs places in two bytes; what stand
 
 
 class FrequencyTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A part with its kept rows (RANKED) and what stands on too many pages (PAGES), packed."""
+    """A part with its kept rows (RANKED), what stands on too many pages (PAGES) and what may not be used (Refused), packed."""
 
     select: SelectTask
     kept: bytes
     frequent: bytes = b""
+    refused: bytes
 
 
 class Weeded(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,16 +110,18 @@ def sums(blobs: Iterable[bytes], config: SelectConfig) -> Records:
 def weed(task: FrequencyTask, note: Note, skip: frozenset[int]) -> Left:
     """A part's kept rows without the pages that have no text or no media left."""
     kept = np.sort(join([task.kept], RANKED), order="row")
-    frequent = join([task.frequent], PAGES)
-    fallen = [row for row, one in weeded(task.select, kept["row"], frequent).items() if one.page is not None]
+    frequent, refused = join([task.frequent], PAGES), unpack_refused(task.refused)
+    fallen = [row for row, one in weeded(task.select, kept["row"], frequent, refused).items() if one.page is not None]
     kept = kept[~np.isin(kept["row"], np.array(fallen, dtype=np.uint32))]
-    sets = list(split(_image_sets(task.select, kept, frequent), task.select.buckets))
+    sets = list(split(_image_sets(task.select, kept, frequent, refused), task.select.buckets))
     return Left(part=task.select.number, kept=kept.tobytes(), image_sets=sets if task.select.config.same_images else [])
 
 
-def weeded(task: SelectTask, rows: NDArray[np.uint32], frequent: Records) -> dict[int, Weeded]:
+def weeded(task: SelectTask, rows: NDArray[np.uint32], frequent: Records, refused: Refused) -> dict[int, Weeded]:
     """What goes from each of a part's rows (ascending) from which anything goes."""
-    if not len(frequent):
+    there = set(rows.tolist())
+    unusable = {row: whys for row, whys in refused.by_row().items() if row in there}
+    if not len(frequent) and not unusable:
         return {}
     candidates, paragraphs = _candidates(task, rows), _paragraphs(task, rows)
     urls: dict[int, dict[tuple[int, int], int]] = {}
@@ -126,18 +130,27 @@ def weeded(task: SelectTask, rows: NDArray[np.uint32], frequent: Records) -> dic
     texts: dict[int, dict[int, int]] = {}
     for one, pages in _those_in(paragraphs, frequent[frequent["kind"] == PARAGRAPH]):
         texts.setdefault(int(one["row"]), {})[int(one["place"])] = pages
-    touched = sorted(urls.keys() | texts.keys())
+    touched = sorted(urls.keys() | texts.keys() | unusable.keys())
     stored = read_documents(task, ["nodes"])["nodes"].take(np.array(touched, dtype=np.int64)).to_pylist()
     return {
-        row: weed_nodes(decode_draft_nodes(nodes), urls.get(row, {}), texts.get(row, {}), task.config)
+        row: weed_nodes(
+            decode_draft_nodes(nodes), urls.get(row, {}), texts.get(row, {}), unusable.get(row, {}), task.config
+        )
         for row, nodes in zip(touched, stored, strict=True)
     }
 
 
 def weed_nodes(
-    nodes: list[Text | DraftMedium], urls: dict[tuple[int, int], int], texts: dict[int, int], config: SelectConfig
+    nodes: list[Text | DraftMedium],
+    urls: dict[tuple[int, int], int],
+    texts: dict[int, int],
+    unusable: dict[tuple[int, int], Why],
+    config: SelectConfig,
 ) -> Weeded:
-    """What goes from one document: of (medium, rank) and of text nodes by their number the pages on which they stand."""
+    """What goes from one document: of (medium, rank) and of text nodes by their number the pages on which they stand; why candidates are unusable.
+
+    A medium goes with its last candidate, for the reason that its best one has.
+    """
     gone: list[int] = []
     drops: list[Drop] = []
     medium = text = texts_left = media_left = 0
@@ -149,8 +162,9 @@ def weed_nodes(
             text += 1
         else:
             ranks = range(min(len(node.candidates), MAX_CANDIDATES))
-            if all((medium, rank) in urls for rank in ranks):
-                drop = _frequent(node, urls[medium, 0], config)
+            if all((medium, rank) in urls or (medium, rank) in unusable for rank in ranks):
+                why = unusable.get((medium, 0))
+                drop = _unusable(node, why) if why else _frequent(node, urls[medium, 0], config)
             medium += 1
         if drop is not None and place < MAX_NODES:
             gone.append(place)
@@ -160,7 +174,7 @@ def weed_nodes(
         else:
             media_left += 1
     page = DropReason.NO_TEXT_LEFT if text and not texts_left else DropReason.NO_IMAGE if not media_left else None
-    return Weeded(nodes=gone, candidates=sorted(urls), drops=drops, page=page)
+    return Weeded(nodes=gone, candidates=sorted(urls.keys() | unusable.keys()), drops=drops, page=page)
 
 
 def _boilerplate(node: Text, pages: int, config: SelectConfig) -> Drop:
@@ -175,10 +189,23 @@ def _frequent(node: DraftMedium, pages: int, config: SelectConfig) -> Drop:
     return Drop(kind=node.kind, reason=reason, medium_url=url, value=pages, threshold=config.max_url_pages)
 
 
-def without_frequent(candidates: Records, frequent: Records) -> Records:
-    """The candidates (CANDIDATE) of which no URL stands on too many pages."""
+def _unusable(node: DraftMedium, why: Why) -> Drop:
+    return Drop(kind=node.kind, reason=why[0], medium_url=node.candidates[0].url[:2000], detail=why[1])
+
+
+def usable(candidates: Records, frequent: Records, refused: Refused) -> Records:
+    """The candidates (CANDIDATE) whose URL stands on no more pages than it may, and which no list or origin has ruled out."""
     left: Records = candidates[find_keys(candidates, frequent[frequent["kind"] == URL]) < 0]
+    if len(refused.records):
+        left = left[~np.isin(_place(left), _place(refused.records))]
     return left
+
+
+def _place(records: Records) -> NDArray[np.uint64]:
+    """Where a candidate stands in its part, as one number."""
+    row, medium = records["row"].astype(np.uint64), records["medium"].astype(np.uint64)
+    place: NDArray[np.uint64] = row << np.uint64(32) | medium << np.uint64(16) | records["rank"]
+    return place
 
 
 def latest_of_images(blobs: Iterable[bytes]) -> tuple[Records, Records]:
@@ -197,9 +224,9 @@ def ranked(survivors: Records) -> Records:
     return rows
 
 
-def _image_sets(task: SelectTask, kept: Records, frequent: Records) -> Records:
+def _image_sets(task: SelectTask, kept: Records, frequent: Records, refused: Refused) -> Records:
     """A key for each row's set of media, each by the best of its candidates that are left."""
-    left = without_frequent(_candidates(task, kept["row"]), frequent)
+    left = usable(_candidates(task, kept["row"]), frequent, refused)
     left = left[np.lexsort((left["rank"], left["medium"], left["row"]))]
     best = left[first_of_runs(left, ("row", "medium")) == np.arange(len(left))]
     best = best[np.lexsort((best["lo"], best["hi"], best["row"]))]

@@ -14,9 +14,10 @@ from pipeline.config import SelectConfig
 from pipeline.isolate import Note
 from pipeline.runfolder import RunFolder
 from pipeline.stages.extract import TRACK_RANK, drop_row, fallen
-from pipeline.stages.frequency import GONE_CANDIDATE, PAGES, FrequencyTask, Weeded, weeded, without_frequent
+from pipeline.stages.frequency import GONE_CANDIDATE, PAGES, FrequencyTask, Weeded, usable, weeded
 from pipeline.stages.media_index import key16
 from pipeline.stages.packed import Records, join, key_bytes, split
+from pipeline.stages.refused import Refused, unpack_refused
 from pipeline.stages.selection import (
     OWNED,
     RANKED,
@@ -27,7 +28,6 @@ from pipeline.stages.selection import (
     SelectTask,
     candidate_records,
     read_documents,
-    refusals,
 )
 from pipeline.stages.table import row_drops
 from pipeline.urls import media_key
@@ -39,17 +39,19 @@ from schemas.tables import DROPS, MEDIA_URLS, SELECTED, TableWriter
 def media_keys(task: FrequencyTask, note: Note, skip: frozenset[int]) -> Bucketed:
     """The keys of all candidates that a part's kept documents still name, by bucket."""
     rows = np.sort(join([task.kept], RANKED)["row"])
-    named = without_frequent(candidate_records(task.select, rows), join([task.frequent], PAGES))
+    candidates = candidate_records(task.select, rows)
+    named = usable(candidates, join([task.frequent], PAGES), unpack_refused(task.refused))
     return list(split(named, task.select.buckets))
 
 
 class WriteTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A part with all that was decided about it: kept rows, verdicts, what is too frequent, owned media URLs (packed)."""
+    """A part with all that was decided about it: kept rows, verdicts, what is too frequent or refused, owned media URLs (packed)."""
 
     select: SelectTask
     kept: bytes
     verdicts: bytes
     frequent: bytes
+    refused: bytes
     owned: bytes
     capped: int = 0
 
@@ -60,7 +62,7 @@ def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[st
     table = read_documents(select, None)
     kept_rows = set(join([task.kept], RANKED)["row"].tolist())
     verdicts = {int(verdict["row"]): verdict for verdict in join([task.verdicts], VERDICT)}
-    refused = refusals(select)
+    refused = unpack_refused(task.refused)
     gone = _gone(select, table.num_rows, verdicts, refused, join([task.frequent], PAGES))
     name = select.output
     with RunFolder(select.run_url).part(STAGE, name) as part:
@@ -76,7 +78,7 @@ def write_selected(task: WriteTask, note: Note, skip: frozenset[int]) -> dict[st
                 selected.add({"row": row, "key": document["key"], **_packed(weeded_out)})
                 part.counts["documents"] += 1
             else:
-                page = refused.get(row) or _page_drop(
+                page = refused.pages.get(row) or _page_drop(
                     document["url"], verdicts.get(row), weeded_out.page, select.config
                 )
                 left = [
@@ -104,12 +106,12 @@ _AFTER_WEEDING = VERDICTS.index(DropReason.SAME_IMAGES)
 
 
 def _gone(
-    task: SelectTask, rows: int, verdicts: dict[int, Records], refused: dict[int, Drop], frequent: Records
+    task: SelectTask, rows: int, verdicts: dict[int, Records], refused: Refused, frequent: Records
 ) -> dict[int, Weeded]:
     """What went from the documents that were still there when repetitions were counted."""
-    before = {row for row, verdict in verdicts.items() if verdict["reason"] != _AFTER_WEEDING} | refused.keys()
+    before = {row for row, verdict in verdicts.items() if verdict["reason"] != _AFTER_WEEDING} | refused.pages.keys()
     there = [row for row in range(rows) if row not in before]
-    return weeded(task, np.array(there, dtype=np.uint32), frequent)
+    return weeded(task, np.array(there, dtype=np.uint32), frequent, refused)
 
 
 def _packed(gone: Weeded) -> dict[str, bytes | None]:

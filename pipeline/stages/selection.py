@@ -1,6 +1,6 @@
 """select: which documents stay, and which media URLs they name.
 
-    document_keys    a documents part  ->  (bucket of the URL, keys)          what may not be used falls here
+    document_keys    a documents part  ->  (bucket of the URL, keys) of what may be used (`judged`)
     latest_by_url    a bucket          ->  (bucket of the text, survivors), verdicts
     first_by_text    a bucket          ->  survivors, verdicts
     media_keys       a part's kept rows -> (bucket of the media URL, keys)
@@ -14,7 +14,7 @@ stands in the crawl, so they are total and made of the documents alone.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,8 +24,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.config import SelectConfig
-from pipeline.isolate import Note
 from pipeline.lists.lists import text_lists
+from pipeline.lists.policies import Policies
 from pipeline.runfolder import RunFolder
 from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_numbers, split
 from pipeline.stages.refused import COLUMNS, refusal
@@ -33,7 +33,7 @@ from schemas.drops import Drop, DropReason
 from schemas.tables import DOCUMENTS, read_table
 
 STAGE = "select"
-RULES_VERSION = 4
+RULES_VERSION = 5
 
 DOCUMENT_KEY = np.dtype(
     [
@@ -97,22 +97,21 @@ def banned_word(url: str, words: list[str]) -> str | None:
     return next((word for word in words if word.casefold() in found), None)
 
 
-def refusals(task: SelectTask, rows: NDArray[Any] | None = None) -> dict[int, Drop]:
-    """Which of a part's rows (all, or these) may not be used, and why."""
+def refusals(task: SelectTask, policies: Policies) -> dict[int, Drop]:
+    """Which of a part's rows may not be used, and why."""
     lists = text_lists(task.run_url, task.lists) if task.lists else None
     columns = [name for name in COLUMNS if name != "nodes" or (lists is not None and lists.asks_texts)]
     table = read_documents(task, columns)
-    rows = np.arange(table.num_rows) if rows is None else rows
     words = task.config.banned_url_words
     judged = (
-        (row, refusal(document, banned_word(document["url"], words), lists))
-        for row, document in zip(rows.tolist(), table.take(rows).to_pylist(), strict=True)
+        (row, refusal(document, banned_word(document["url"], words), lists, policies))
+        for row, document in enumerate(table.to_pylist())
     )
     return {row: drop for row, drop in judged if drop is not None}
 
 
-def document_keys(task: SelectTask, note: Note, skip: frozenset[int]) -> Bucketed:
-    """The keys of a part's documents, by bucket of their URL."""
+def document_keys(task: SelectTask, refused: Collection[int]) -> Bucketed:
+    """The keys of a part's documents without the refused rows, by bucket of their URL."""
     table = read_documents(
         task, ["url", "url_key", "text_key", "words", "date", "images", "videos", "source", "offset"]
     )
@@ -129,8 +128,7 @@ def document_keys(task: SelectTask, note: Note, skip: frozenset[int]) -> Buckete
         for source, offset in zip(table["source"].to_pylist(), table["offset"].to_pylist(), strict=True)
     ]
     records["part"], records["row"] = task.number, np.arange(len(records))
-    refused = np.array(sorted(refusals(task)), dtype=np.int64)
-    return list(split(np.delete(records, refused), task.buckets))
+    return list(split(np.delete(records, np.array(sorted(refused), dtype=np.int64)), task.buckets))
 
 
 def latest_by_url(blobs: Iterable[bytes]) -> tuple[Records, Records]:

@@ -5,27 +5,29 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline.stages import frequency, near, selected, selection
+from pipeline.stages import frequency, near, policies, selected, selection
 from pipeline.stages.packed import by_part, split
-from pipeline.transforms.spread import InChild, Spread
+from pipeline.transforms.judge import Judge
+from pipeline.transforms.spread import InChild
 
 
 class Select(beam.PTransform):  # type: ignore[misc]
     """URL dedup, text dedup, media URLs each once, one verdict part for each documents part.
 
-    In: the pipeline. Out: the counts of each part written. `tasks[i].number` is `i`.
+    In: the pipeline. Out: the counts of each part written. `tasks[i].number` is `i`; `held` are the policies parts.
     """
 
-    def __init__(self, tasks: list[selection.SelectTask], processes: int) -> None:
+    def __init__(self, tasks: list[selection.SelectTask], held: list[policies.PoliciesTask], processes: int) -> None:
         super().__init__()
-        self._tasks, self._processes = tasks, processes
+        self._tasks, self._held, self._processes = tasks, held, processes
 
     def expand(self, pipeline: Any) -> Any:
         """Comments give the element type after each step."""
         tasks, buckets, in_child = self._tasks, self._tasks[0].buckets, self._processes
+        judged = pipeline | "Judge" >> Judge(tasks, self._held, in_child)
+        refused = judged.refused
         by_url = (
-            pipeline
-            | "Keys" >> Spread(self._tasks, selection.document_keys, in_child, flat=True)  # (bucket, DOCUMENT_KEY)
+            judged.keys  # (bucket, DOCUMENT_KEY)
             | "GroupByUrl" >> beam.GroupByKey()
             | "LatestByUrl" >> beam.ParDo(_LatestByUrl(buckets)).with_outputs("verdicts", main="survivors")
         )
@@ -41,10 +43,10 @@ class Select(beam.PTransform):  # type: ignore[misc]
             stayed = kept | "Near" >> NearDuplicates(tasks, in_child)
             kept, capped = stayed.kept, stayed.capped
             verdicts.append(stayed.verdicts)
-        kept, same, frequent = kept | "Frequent" >> Repetitions(tasks, in_child)
+        kept, same, frequent = {"kept": kept, "refused": refused} | "Frequent" >> Repetitions(tasks, in_child)
         verdicts.append(same)
         owned = (
-            {"kept": kept, "frequent": frequent}
+            {"kept": kept, "frequent": frequent, "refused": refused}
             | "GroupKept" >> beam.CoGroupByKey()
             | "MediaKeysTask" >> beam.MapTuple(lambda part, groups: _frequency_task(part, groups, tasks))
             | "MediaKeys"
@@ -57,7 +59,7 @@ class Select(beam.PTransform):  # type: ignore[misc]
         every = pipeline | "EveryPart" >> beam.Create([(task.number, b"") for task in tasks], reshuffle=False)
         return (
             groups
-            | {"capped": capped, "every": every}
+            | {"refused": refused, "capped": capped, "every": every}
             | "GroupByPart" >> beam.CoGroupByKey()
             | "WriteTask" >> beam.MapTuple(lambda part, groups: _write_task(part, groups, tasks))
             | "Write" >> beam.ParDo(InChild(selected.write_selected, in_child)).with_output_types(Any)
@@ -65,17 +67,17 @@ class Select(beam.PTransform):  # type: ignore[misc]
 
 
 class Repetitions(beam.PTransform):  # type: ignore[misc]
-    """What stands on too many pages goes. In: (part, RANKED). Out: (part, RANKED) that stay, (part, VERDICT), (part, PAGES) of what is too frequent."""
+    """What stands on too many pages or may not be used goes. In: `kept` (part, RANKED), `refused`. Out: (part, RANKED) that stay, (part, VERDICT), (part, PAGES) of what is too frequent."""
 
     def __init__(self, tasks: list[selection.SelectTask], processes: int) -> None:
         super().__init__()
         self._tasks, self._processes = tasks, processes
 
-    def expand(self, kept: Any) -> Any:
+    def expand(self, given: Any) -> Any:
         """Comments give the element type after each step."""
         tasks, in_child, config = self._tasks, self._processes, self._tasks[0].config
         frequent = (
-            {"kept": kept}
+            given
             | "GroupByPart" >> beam.CoGroupByKey()
             | "CountTask" >> beam.MapTuple(lambda part, groups: _frequency_task(part, groups, tasks))
             | "Count"
@@ -84,7 +86,8 @@ class Repetitions(beam.PTransform):  # type: ignore[misc]
             | "Sum" >> beam.FlatMapTuple(lambda _, blobs: by_part(frequency.sums(blobs, config)))
         )
         left = (
-            {"kept": kept, "frequent": frequent}
+            given
+            | {"frequent": frequent}
             | "GroupFrequent" >> beam.CoGroupByKey()
             | "WeedTask" >> beam.MapTuple(lambda part, groups: _frequency_task(part, groups, tasks))
             | "Weed" >> beam.ParDo(InChild(frequency.weed, in_child)).with_output_types(Any)
@@ -189,11 +192,10 @@ class _FirstByText(beam.DoFn):  # type: ignore[misc]
 def _frequency_task(
     part: int, groups: dict[str, Iterable[bytes]], tasks: list[selection.SelectTask]
 ) -> frequency.FrequencyTask:
-    return frequency.FrequencyTask(
-        select=tasks[part], kept=b"".join(groups["kept"]), frequent=b"".join(groups.get("frequent", ()))
-    )
+    packed = {name: b"".join(blobs) for name, blobs in groups.items()}
+    return frequency.FrequencyTask(select=tasks[part], **packed)
 
 
 def _write_task(part: int, groups: dict[str, Iterable[Any]], tasks: list[selection.SelectTask]) -> selected.WriteTask:
-    packed = {name: b"".join(groups[name]) for name in ("kept", "verdicts", "frequent", "owned")}
+    packed = {name: b"".join(groups[name]) for name in ("kept", "verdicts", "frequent", "refused", "owned")}
     return selected.WriteTask(select=tasks[part], capped=sum(groups["capped"]), **packed)
