@@ -174,6 +174,20 @@ def test_of_many_rows_of_a_url_a_good_one_counts_then_the_latest() -> None:
     assert matched([(1, 0, 0), (2, 1, 0), (3, 2, 0)], (good + failed)[::-1]) == [(0, 0, 0, 0), (1, 0, 3, 0)]
 
 
+def test_what_came_of_a_redirect_counts_before_it() -> None:
+    """Of the rounds of one asking the last one says what became of the URL, whatever part it stands in."""
+    moved = {"hi": 1, "round": 0, "media_part": 0, "clip": 0, "reason": REASONS.index(DropReason.REDIRECTED)}
+    lost = {"hi": 1, "round": 1, "media_part": 1, "clip": 0, "reason": REASONS.index(DropReason.HTTP_STATUS)}
+    wanted, found = np.zeros(1, dtype=CANDIDATE), np.zeros(2, dtype=MEDIUM)
+    wanted["hi"] = 1
+    for record, fields in zip(found, (moved, lost), strict=True):
+        for name, value in fields.items():
+            record[name] = value
+    for order in (found, found[::-1]):
+        ((_, blob),) = match([wanted.tobytes()], [order.tobytes()])
+        assert REASONS[join([blob], MATCH)["reason"][0]] is DropReason.HTTP_STATUS
+
+
 def test_a_video_brings_all_its_clips() -> None:
     """Each candidate of a cut video is matched with every clip of one cutting, and with none of an older one."""
     old = [{"hi": 1, "ok": True, "generation": 0, "clip": clip} for clip in range(4)]

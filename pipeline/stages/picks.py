@@ -7,8 +7,8 @@
     pick             a document's media and matches  ->  for each medium its match, or why it goes
 
 A medium of a document is its best-ranked candidate whose bytes passed the filters; if none did, the best-ranked candidate that was found says why.
-Of several media rows of one URL a good one counts before a failure, then the latest asking. Pictures of the page's metadata stand in only where
-the page has no other medium, videos of it where the body has no video. A video that was cut is a run of rows, a clip each: all of them are matched, the first one stands in the document.
+Of several media rows of one URL a good one counts before a failure, then the latest asking, then its last round, which is what came of a redirect. Pictures of
+the page's metadata stand in only where the page has no other medium, videos of it where the body has no video. A video that was cut is a run of rows, a clip each: all of them are matched, the first one stands in the document.
 """
 
 from collections.abc import Iterable
@@ -37,6 +37,7 @@ _MEASURES = [
     ("value", "<f8"),
     ("threshold", "<f8"),
     ("generation", "<u2"),
+    ("round", "<i2"),  # -1 for the crawl
     ("clip", "<u2"),
     ("media_part", "<u4"),
     ("offset", "<u8"),
@@ -108,6 +109,7 @@ def _media(task: MediaTask) -> Any:
 
 def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig, lists: PictureLists | None) -> None:
     record["generation"], record["clip"] = row["generation"] or 0, row["clip"] or 0
+    record["round"] = -1 if row["rank"] is None else row["rank"]
     if row["status"] != "ok":
         record["reason"] = REASONS.index(DropReason(row["status"]))
         record["value"], record["threshold"] = _number(row["value"]), _number(row["threshold"])
@@ -183,8 +185,8 @@ def candidate_keys(task: CandidateTask, note: Note, skip: frozenset[int]) -> Buc
 def match(candidate_blobs: Iterable[bytes], media_blobs: Iterable[bytes]) -> list[tuple[int, bytes]]:
     """(documents part, packed matches) of one bucket: for each candidate the best row of its URL, and the clips that were cut with it."""
     candidates, media = join(candidate_blobs, CANDIDATE), join(media_blobs, MEDIUM)
-    newest_first = -media["generation"].astype(np.int64)
-    order = (media["offset"], media["clip"], media["media_part"], newest_first, ~media["ok"], media["lo"], media["hi"])
+    latest_first = -media["round"].astype(np.int64), -media["generation"].astype(np.int64)
+    order = (media["offset"], media["clip"], media["media_part"], *latest_first, ~media["ok"], media["lo"], media["hi"])
     media = media[np.lexsort(order)]
     first = first_of_runs(media, ("hi", "lo"))
     with_first = np.ones(len(media), dtype=bool)
