@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import M3wError, OutputError
 
 if TYPE_CHECKING:
+    from jobs.fetch import Source
     from jobs.job import Job
     from pipeline.read.inputs import Input
 
@@ -94,6 +95,20 @@ def _parser() -> argparse.ArgumentParser:
     pairs.add_argument("--media", default="", metavar="COLUMN", help="URLs or paths; default: url, image, file, path")
     pairs.add_argument("--caption", default="", metavar="COLUMN", help="texts; default: caption, text, alt")
     pairs.add_argument("--kind", choices=("image", "video"), default="image", help="what the media are (image)")
+    for command in (crawl, fetch, pairs):
+        command.add_argument(
+            "--media-folder",
+            default="",
+            metavar="FOLDER",
+            help="what img2dataset has written: media that the crawl does not hold are taken from there before the web is asked",
+        )
+        command.add_argument(
+            "--with",
+            dest="downloader",
+            choices=("m3w", "img2dataset"),
+            default="m3w",
+            help="who asks the web (m3w); img2dataset reads no robots.txt, keeps no pace of a host and asks private addresses, too",
+        )
     for command in (crawl, extract, select, fetch, shard, pairs):
         _add_job_options(command)
     inspect = _add(commands, "inspect", _inspect, "a document, from a shard, a run, a WARC or an HTML file")
@@ -169,7 +184,8 @@ def _positive(text: str) -> int:
 def _crawl(options: argparse.Namespace) -> None:
     from jobs import crawl
 
-    _read_and_run(options, crawl.run)
+    source = _source(options)
+    _read_and_run(options, lambda job, inputs, limit: crawl.run(job, inputs, limit, source))
     _print_summary(options.out)
 
 
@@ -188,7 +204,21 @@ def _select(options: argparse.Namespace) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     from jobs import fetch
 
-    _run_job(options, lambda job: fetch.run(job, options.retry))
+    source = _source(options)
+    _run_job(options, lambda job: fetch.run(job, options.retry, source))
+
+
+def _source(options: argparse.Namespace) -> "Source":
+    """Where media come from that the crawl does not hold; looked at first, so that a wrong folder harms nothing."""
+    from jobs import img2dataset
+    from jobs.fetch import Source
+    from pipeline.read.media_folder import find_shards
+
+    by_img2dataset = options.downloader == "img2dataset"
+    if by_img2dataset:
+        img2dataset.check_installed()
+    shards = find_shards(_absolute(options.media_folder), {}) if options.media_folder else []
+    return Source(shards=shards, img2dataset=by_img2dataset)
 
 
 def _shard(options: argparse.Namespace) -> None:
@@ -207,12 +237,13 @@ def _pairs(options: argparse.Namespace) -> None:
 
     # In a table a picture may have many captions: that is no sign of an icon or of a copied page.
     options.set = ["select.same_images=false", "select.max_url_pages=0", *options.set]
+    source = _source(options)
     digests = Digests(RunFolder(_absolute(options.out)))
     tables = find_tables(options.inputs, media=options.media, caption=options.caption, digests=digests.known)
 
     def remember_and_run(job: "Job") -> None:
         digests.remember()
-        pairs.run(job, tables, options.kind)
+        pairs.run(job, tables, options.kind, source)
 
     _run_job(options, remember_and_run, new=True)
     _print_summary(options.out)

@@ -5,9 +5,9 @@ from jobs.job import Job
 from pipeline.read.inputs import Input
 
 
-def run(job: Job, inputs: list[Input], limit: int | None = None) -> None:
+def run(job: Job, inputs: list[Input], limit: int | None = None, source: fetch.Source = fetch.Source()) -> None:
     """Crawls to shards."""
     extract.run(job, inputs, limit)
     selection.run(job)
-    fetch.run(job)
+    fetch.run(job, source=source)
     shard.run(job)

@@ -1,19 +1,24 @@
-"""m3w fetch: the bytes of media, from the crawl itself, then from the web."""
+"""m3w fetch: the bytes of media, from the crawl itself, then from a folder that img2dataset has filled, then from the web."""
 
 import time
 
 import msgspec
 
+from jobs import img2dataset
 from jobs.job import Job
 from jobs.selection import select_tasks
+from pipeline.read.media_folder import MediaShard, find_shards
 from pipeline.report import sum_counts
 from pipeline.runfolder import Commit, digest
 from pipeline.stages.fetch import MAX_REDIRECTS, RULES_VERSION, STAGE, ChunkTask, CrawlFile, LookupTask
-from pipeline.stages.fetch_web import AskTask, WebPart, depends_on
+from pipeline.stages.fetch_folder import OFFERED, OfferTask, TakenTask, TakeTask
+from pipeline.stages.fetch_web import AskTask, WebPart, ask_bucket, depends_on
 from pipeline.stages.media_index import copies_name
 from pipeline.stages.packed import MAX_BUCKETS, bucket_count
+from pipeline.stages.url_list import SCRATCH, scratch, write_urls
 from pipeline.stages.wanted import KnownTask, MovedTask, WantTask
 from pipeline.transforms.fetch import FetchFromCrawl, FetchFromWeb
+from pipeline.transforms.folder import FetchFromFolder
 from pipeline.transforms.spread import WriteNames
 from schemas.drops import DropReason
 
@@ -22,8 +27,20 @@ ASKING = "stages/fetch.asking.json"
 URLS_PER_BUCKET = 5_000  # ours: enough hosts to keep one worker's connections busy, some minutes of work
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where media come from that the crawl does not hold: a folder's shards, and who asks the web (img2dataset, or we)."""
+
+    shards: list[MediaShard] = []
+    img2dataset: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Of the folder's content; "" for none."""
+        return digest("folder", [(one.name, one.identity) for one in self.shards]) if self.shards else ""
+
+
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the web has been asked: what this depends on, the next round, all parts so far, and those of the last round.
+    """How far the web has been asked: what this depends on, the next round, all parts so far, and those of the last round; the folder that was gone through.
 
     It changes between rounds only, so that a round that is interrupted wants the same URLs again, in the same chunks.
     """
@@ -34,21 +51,22 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     parts: list[str]
     round: int = 0
     last: list[str] = []
+    folder: str = ""
 
 
-def run(job: Job, retry: bool = False) -> None:
-    """Takes every media URL of the selected documents that the crawl holds; asks the web for others, if it is told who asks.
+def run(job: Job, retry: bool = False, source: Source = Source()) -> None:
+    """Takes every media URL of the selected documents that the crawl holds; of others what the folder holds; asks the web for the rest, if it is told who asks.
 
     What was asked is never asked again; `retry` asks anew for what failed for a reason that may pass.
     """
-    if not retry and _is_done(job):
+    if not retry and _is_done(job, source.identity):
         return
     crawl = _take_from_crawl(job)
     media = sum_counts(job.folder.commits_of(STAGE, crawl))
     missing = job.total("select", "media_urls") - sum(n for name, n in media.items() if name.startswith("media."))
     parts = sorted({*crawl, *_web_parts(job)})
-    if missing > 0 and _rounds(job):
-        parts = _ask(job, crawl, missing, retry)
+    if source.shards or (missing > 0 and _rounds(job)):
+        parts = _ask(job, crawl, missing, retry, source)
     elif missing > 0:
         job.progress.say(
             f"fetch: {missing:,} media URLs are not in the crawl; to ask the web for them, say who asks: "
@@ -69,37 +87,44 @@ def _identity(job: Job, rounds: int, parts: list[str]) -> str:
     return digest(STAGE, RULES_VERSION, rules, extract.identity, select.identity, rounds, parts)
 
 
-def _is_done(job: Job) -> bool:
+def _is_done(job: Job, folder: str) -> bool:
     """Whether all is taken, and asked as often as it is to be asked; who is not to ask finds what was asked before good."""
     record = job.folder.stage(STAGE)
     parts = record.parts if record else []
+    web = _web_parts(job)
+    if folder and not any(web[part].folder == folder for part in parts if part in web):
+        return False
     enough = [_rounds(job), job.config.fetch.rounds]
     identities = [_identity(job, rounds, parts) for rounds in enough]
     found = record.identity if record and record.identity in identities else identities[0]
     return job.is_done(STAGE, found)
 
 
-def _web_parts(job: Job) -> dict[str, int]:
-    """The parts that came from the web under the present configuration, each with its generation."""
+def _web_parts(job: Job) -> dict[str, WebPart]:
+    """The parts that came from the web, or from a folder, under the present configuration."""
     rules = depends_on(job.config.images, job.config.video)
     found = {}
     for commit in job.folder.commits_of(STAGE, sorted(job.folder.committed(STAGE))):
         if commit.detail:
             of = msgspec.json.decode(commit.detail, type=WebPart)
             if of.depends_on == rules:
-                found[commit.part] = of.generation
+                found[commit.part] = of
     return found
 
 
-def _ask(job: Job, crawl: list[str], missing: int, retry: bool) -> list[str]:
-    """Asks round by round; returns all parts."""
+def _ask(job: Job, crawl: list[str], missing: int, retry: bool, source: Source) -> list[str]:
+    """Goes through the folder, then asks round by round; returns all parts."""
     asking = _begin(job, crawl, retry)
+    if source.shards and asking.folder != source.identity:
+        job.folder.store.write(ASKING, msgspec.json.encode(asking))
+        names = _take_from_folder(job, asking, source.shards, source.identity)
+        asking = msgspec.structs.replace(asking, parts=sorted({*asking.parts, *names}), folder=source.identity)
     hosts = min(MAX_BUCKETS, max(1, missing // URLS_PER_BUCKET))
     deadline_s = job.config.fetch.stage_deadline_s
     until = time.time() + deadline_s if deadline_s else None
-    while asking.round < job.config.fetch.rounds + job.config.fetch.max_redirects:
+    while _rounds(job) and asking.round < job.config.fetch.rounds + job.config.fetch.max_redirects:
         job.folder.store.write(ASKING, msgspec.json.encode(asking))
-        names = _ask_round(job, asking, hosts, until)
+        names = _ask_round(job, asking, hosts, until, source.img2dataset)
         if not names:
             break
         parts = sorted({*asking.parts, *names})
@@ -114,12 +139,13 @@ def _begin(job: Job, crawl: list[str], retry: bool) -> Asking:
         asking = msgspec.json.decode(job.folder.store.read(ASKING), type=Asking)
         if asking.identity == identity:
             return asking
+    job.folder.store.remove_folder(SCRATCH)
     web = _web_parts(job)
-    generation = max(web.values(), default=0) + retry
+    generation = max((part.generation for part in web.values()), default=0) + retry
     return Asking(identity=identity, generation=generation, retry=retry, parts=sorted({*crawl, *web}))
 
 
-def _ask_round(job: Job, asking: Asking, hosts: int, until: float | None) -> list[str]:
+def _ask_round(job: Job, asking: Asking, hosts: int, until: float | None, by_img2dataset: bool) -> list[str]:
     """Asks one round of URLs; returns the names of its parts."""
     config = job.config
     tasks: list[WantTask] = []
@@ -158,8 +184,49 @@ def _ask_round(job: Job, asking: Asking, hosts: int, until: float | None) -> lis
         video=config.video,
         until=until,
     )
-    transform = FetchFromWeb(tasks, known, moved, ask, job.engine.processes)
-    return _run(job, transform)
+    work = write_urls if by_img2dataset else ask_bucket
+    names = _run(job, FetchFromWeb(tasks, known, moved, ask, job.engine.processes, work))
+    return _by_img2dataset(job, asking) if by_img2dataset and names else names
+
+
+def _by_img2dataset(job: Job, asking: Asking) -> list[str]:
+    """Has img2dataset ask the round's lists of URLs, and takes what it got; returns the names of the parts."""
+    folder = scratch(asking.generation, asking.round)
+    where = f"{job.url}/{folder}"
+    img2dataset.download(f"{where}/urls", f"{where}/media", job.config.fetch, job.engine.processes)
+    names = _take_from_folder(job, asking, find_shards(f"{where}/media", {}), "")
+    job.folder.store.remove_folder(folder)
+    return names
+
+
+def _take_from_folder(job: Job, asking: Asking, shards: list[MediaShard], identity: str) -> list[str]:
+    """Takes what a folder has of what has no bytes yet; returns the names of the parts. `identity` is "" for the folder of a round."""
+    offered_bytes = len(shards) * OFFERED.itemsize * 10_000  # img2dataset's URLs a shard
+    buckets = bucket_count(job.total("select", "media_urls") * 48 + offered_bytes)
+    wanted = [LookupTask(run_url=job.url, part=part, buckets=buckets) for part in job.needs("select", STAGE).parts]
+    web = _web_parts(job)
+    taken = [
+        TakenTask(
+            run_url=job.url,
+            part=part,
+            buckets=buckets,
+            whole=bool(identity) and part in web and web[part].folder == identity,
+        )
+        for part in asking.parts
+    ]
+    offers = [OfferTask(shard=shard, number=number, buckets=buckets) for number, shard in enumerate(shards)]
+    take = TakeTask(
+        run_url=job.url,
+        shard=shards[0],
+        chosen=b"",
+        folder=identity,
+        generation=asking.generation,
+        rank=None if identity else asking.round,
+        images=job.config.images,
+        video=job.config.video,
+        max_video_bytes=job.config.fetch.max_video_bytes,
+    )
+    return _run(job, FetchFromFolder(wanted, taken, offers, take, job.engine.processes))
 
 
 def _leading_on(job: Job, parts: list[str]) -> list[str]:
@@ -168,7 +235,7 @@ def _leading_on(job: Job, parts: list[str]) -> list[str]:
     return [commit.part for commit in job.folder.commits_of(STAGE, parts) if commit.counts.get(count)]
 
 
-def _run(job: Job, transform: FetchFromCrawl | FetchFromWeb) -> list[str]:
+def _run(job: Job, transform: FetchFromCrawl | FetchFromFolder | FetchFromWeb) -> list[str]:
     """Runs a transform that writes parts; returns their names."""
     job.run(STAGE, [], lambda pipeline: pipeline | transform | WriteNames(job.url, NAMES))
     names = msgspec.json.decode(job.folder.store.read(NAMES), type=list[str])

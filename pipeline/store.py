@@ -151,6 +151,11 @@ class Store:
             with self._blamed(name), suppress(FileNotFoundError):
                 self.fs.rm_file(self.path(name))
 
+    def remove_folder(self, folder: str) -> None:
+        """Deletes a folder with all that is in it; one already gone is fine."""
+        with self._blamed(folder), suppress(FileNotFoundError):
+            self.fs.rm(self.path(folder), recursive=True)
+
     def clear_spool(self) -> None:
         """Deletes what a killed writer left in the spool. Only the folder's one writer may."""
         if self.is_local:

@@ -33,11 +33,12 @@ from schemas.drops import Drop, DropReason
 RULES_VERSION = 2
 
 
-class WebPart(msgspec.Struct, frozen=True, kw_only=True):
-    """What the stage needs to know of a part later (its commit's detail): what its media depend on, and the generation that asked."""
+class WebPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the stage needs to know of a part later (its commit's detail): what its media depend on, the generation that asked, the folder asked if it was one."""
 
     depends_on: str
     generation: int
+    folder: str = ""
 
 
 def depends_on(images: ImageConfig, video: VideoConfig) -> str:
@@ -45,9 +46,10 @@ def depends_on(images: ImageConfig, video: VideoConfig) -> str:
     return digest("web", RULES_VERSION, images, video)
 
 
-def encode_detail(images: ImageConfig, video: VideoConfig, generation: int) -> str:
+def encode_detail(images: ImageConfig, video: VideoConfig, generation: int, folder: str = "") -> str:
     """A web part's detail."""
-    return msgspec.json.encode(WebPart(depends_on=depends_on(images, video), generation=generation)).decode()
+    part = WebPart(depends_on=depends_on(images, video), generation=generation, folder=folder)
+    return msgspec.json.encode(part).decode()
 
 
 class AskTask(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Fetch: media URLs to media parts, from what the crawl holds and then, in rounds, from the web."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -79,7 +79,8 @@ def _chunk_task(
 class FetchFromWeb(beam.PTransform):  # type: ignore[misc]
     """One round: what is wanted next of what the run does not have yet, asked by buckets of hosts.
 
-    In: the pipeline. Out: one sorted list of the names of all parts. `tasks[i].select.number` is `i`; `states` and the URLs of `ask` are filled in here.
+    In: the pipeline. Out: one sorted list of the names of all parts (or of what else `work` makes of a bucket). `tasks[i].select.number` is `i`; `states`
+    and the URLs of `ask` are filled in here.
     """
 
     def __init__(
@@ -89,9 +90,11 @@ class FetchFromWeb(beam.PTransform):  # type: ignore[misc]
         moved: list[wanted.MovedTask],
         ask: fetch_web.AskTask,
         processes: int,
+        work: Callable[..., list[str]] = fetch_web.ask_bucket,
     ) -> None:
         super().__init__()
         self._tasks, self._known, self._moved, self._ask, self._processes = tasks, known, moved, ask, processes
+        self._work = work
 
     def expand(self, pipeline: Any) -> Any:
         """Comments give the element type after each step."""
@@ -119,7 +122,7 @@ class FetchFromWeb(beam.PTransform):  # type: ignore[misc]
             | "Flatten" >> beam.Flatten()
             | "GroupByHost" >> beam.GroupByKey()
             | "AskTask" >> beam.MapTuple(lambda bucket, blobs: _ask_task(bucket, blobs, ask))
-            | "Ask" >> beam.ParDo(InChild(fetch_web.ask_bucket, in_child, flat=True)).with_output_types(str)
+            | "Ask" >> beam.ParDo(InChild(self._work, in_child, flat=True)).with_output_types(str)
             | "Names" >> beam.combiners.ToList()
             | "Sort" >> beam.Map(sorted)
         )
