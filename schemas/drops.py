@@ -107,7 +107,7 @@ class DropReason(StrEnum):
     UNSUPPORTED_FORMAT = "unsupported_format"  # a picture format that the run does not take
     SVG = "svg"
     ANIMATED = "animated"
-    DIGEST_MISMATCH = "digest_mismatch"  # the bytes, or their size in px, are not what is written of them where they come from
+    DIGEST_MISMATCH = "digest_mismatch"  # the bytes, or their size, are not what stands beside them
     BROKEN_IMAGE = "broken_image"  # the bytes do not decode
     TOO_MANY_BYTES = "too_many_bytes"
     TOO_MANY_PIXELS = "too_many_pixels"
