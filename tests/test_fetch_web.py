@@ -35,6 +35,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: dict[str, bytes | int | str] = {}
         self.asked: Counter[str] = Counter()
+        self.connections = 0
         self.pause_s = 0.0
 
     @property
@@ -46,6 +47,11 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
+
+    def setup(self) -> None:
+        """A new connection."""
+        super().setup()
+        self.server.connections += 1
 
     def do_GET(self) -> None:
         """One answer."""
@@ -215,6 +221,19 @@ def test_what_leads_to_another_host_is_asked_there_in_the_next_round(tmp_path: P
         [(0, "redirected"), (1, "ok")],
         [(0, "redirected"), (1, "redirected"), (2, "redirected"), (3, "too_many_redirects")],
     ]
+
+
+def test_the_chunks_of_a_bucket_share_robots_txt_and_connections(tmp_path: Path, server: Server) -> None:
+    """A host's robots.txt is asked once, and its connections stay open from chunk to chunk."""
+    base = f"http://{server.place}"
+    server.answers = {f"/{n}.png": crawls.picture(n) for n in range(9)}
+    out = crawled(tmp_path, [[figure(f"{base}/{n}.png") for n in range(9)]])
+
+    fetch(out, server, "--set", "fetch.chunk_urls=3", "--set", "fetch.per_host=1")
+
+    assert server.asked["/robots.txt"] == 1
+    assert server.connections <= 2  # robots.txt's, and another while its body is still on the way
+    assert len(list((out / "media").glob("web-*.tar"))) == 3
 
 
 @pytest.mark.slow

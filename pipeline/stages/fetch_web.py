@@ -9,7 +9,8 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from itertools import zip_longest
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -26,7 +27,7 @@ from pipeline.video.config import VideoConfig
 from pipeline.video.cut import cut
 from pipeline.web.answer import Answer, Request
 from pipeline.web.config import FetchConfig
-from pipeline.web.download import download
+from pipeline.web.download import Line
 from pipeline.web.host import registered_domain
 from schemas.drops import Drop, DropReason
 
@@ -68,14 +69,34 @@ class AskTask(msgspec.Struct, frozen=True, kw_only=True):
 
 def ask_bucket(task: AskTask, note: Note, skip: frozenset[int]) -> list[str]:
     """Asks a bucket's URLs, chunk by chunk; chunks that are committed are not asked again. Returns the names of all."""
+    store = RunFolder(task.run_url).store
     names: list[str] = []
+    todo: list[_Chunk] = []
     for first, wanted in chunks(unpack_wanted(task.wanted), task.fetch.chunk_urls):
         content = digest(depends_on(task.images, task.video), wanted)
-        name = f"web-{task.generation:03d}-{task.round:02d}-{task.bucket:04d}-{content[:16]}"
-        if not RunFolder(task.run_url).store.exists(f"commits/{STAGE}/{name}.json"):
-            _ask_chunk(task, name, first, wanted, note, skip)
-        names.append(name)
+        names.append(f"web-{task.generation:03d}-{task.round:02d}-{task.bucket:04d}-{content[:16]}")
+        if not store.exists(f"commits/{STAGE}/{names[-1]}.json"):
+            todo.append(_Chunk(names[-1], first, wanted))
+    with Line(task.fetch, task.until, task.images) as line:
+        for chunk, later in zip_longest(todo, todo[1:]):
+            _ask_chunk(task, chunk, later.requests(skip) if later else [], line, note, skip)
     return names
+
+
+class _Chunk(NamedTuple):
+    """What is committed together: its part's name, the number of its first URL, its URLs."""
+
+    name: str
+    first: int
+    wanted: list[Wanted]
+
+    def requests(self, skip: frozenset[int]) -> list[Request]:
+        """All but those that killed a worker."""
+        return [
+            Request(number=number, url=one.url, kind=one.kind, hops=one.hops)
+            for number, one in enumerate(self.wanted, self.first)
+            if number not in skip
+        ]
 
 
 def chunks(wanted: Iterable[Wanted], size: int) -> Iterator[tuple[int, list[Wanted]]]:
@@ -91,19 +112,18 @@ def chunks(wanted: Iterable[Wanted], size: int) -> Iterator[tuple[int, list[Want
         yield first, [one for _, _, one in order[first : first + size]]
 
 
-def _ask_chunk(task: AskTask, name: str, first: int, wanted: list[Wanted], note: Note, skip: frozenset[int]) -> None:
+def _ask_chunk(
+    task: AskTask, chunk: _Chunk, later: list[Request], line: Line, note: Note, skip: frozenset[int]
+) -> None:
+    name, first, wanted = chunk
     with RunFolder(task.run_url).part(STAGE, name) as part, MediaSpool() as media:
         part.detail = encode_detail(task.images, task.video, task.generation)
-        requests = []
         for number, one in enumerate(wanted, first):
             if number in skip:
                 media.add(_row(one, Drop(kind="image", reason=DropReason.WORKER_KILLED), task), {})
-            else:
-                requests.append(Request(number=number, url=one.url, kind=one.kind, hops=one.hops))
-        for answer in download(requests, task.fetch, task.until, task.images):
+        for answer in line.ask(chunk.requests(skip), later):
             note(answer.number)
-            one = wanted[answer.number - first]
-            _add(media, one, answer, task)
+            _add(media, wanted[answer.number - first], answer, task)
         for row in media.write(part.file(f"media/{name}.tar"), part.file(f"media/{name}.parquet")):
             part.counts[f"media.{row['status']}"] += 1
 

@@ -10,9 +10,10 @@ import asyncio
 import functools
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -70,6 +71,7 @@ class Client:
         }
         self._resolver = Resolver(config.allow, config.connect_timeout_s)
         self._robots: dict[str, asyncio.Task[Robots]] = {}
+        self._expected: frozenset[str] = frozenset()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the turns limit already
@@ -89,6 +91,16 @@ class Client:
                 total=None, sock_connect=config.connect_timeout_s, sock_read=config.read_timeout_s
             ),
         )
+
+    def expect(self, now: Iterable[str], later: Iterable[str]) -> None:
+        """Which hosts are asked now and in the next list: connections to the latter stay open, robots.txt of others is forgotten."""
+        self._expected = frozenset(later)
+        kept = self._expected.union(now)
+        self._robots = {
+            origin: task
+            for origin, task in self._robots.items()
+            if urlsplit(origin).hostname in kept or not task.done()
+        }
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -126,7 +138,7 @@ class Client:
             status = response.status
             if status == 200:
                 answer = await self._take(ask, response)
-                if not self._turns.queued(ask.host):
+                if not self._turns.queued(ask.host) and ask.host not in self._expected:
                     response.close()  # nobody needs the connection any more
                 return answer
             head = response.headers

@@ -2,9 +2,10 @@
 
     requests ──▶ turns ──▶ tasks that ask, in a thread with an event loop of its own ──queue──▶ the caller's loop
 
-`download` is an ordinary generator. What it holds is bounded: nothing new is asked while the bodies that wait for the caller take more than half
-of the budget, so a slow caller slows the asking. It ends when every request has its answer; closed early, it takes the thread and all
-connections down with it. The requests themselves are held in memory, some 500 bytes each.
+`download` is an ordinary generator; a `Line` asks several lists, one after the other, with the same connections, names and robots.txt. What it
+holds is bounded: nothing new is asked while the bodies that wait for the caller take more than half of the budget, so a slow caller slows the
+asking. A list ends when every request has its answer; closed early, it takes the thread and all connections down with it. The requests themselves
+are held in memory, some 500 bytes each.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import uvloop
 
@@ -50,33 +52,17 @@ def download(
 def _answers(
     requests: list[Request], config: FetchConfig, until: float | None, images: ImageConfig
 ) -> Iterator[Answer]:
-    left = len(requests)
-    if not left:
-        return
-    line = _Line(config, until, images)
-    thread = threading.Thread(target=line.run, args=(requests,), name="m3w-fetch", daemon=True)
-    thread.start()
-    try:
-        while left:
-            arrived = line.answers.get()
-            if isinstance(arrived, BaseException):
-                raise arrived
-            answer, memory, disk = arrived
-            left -= 1
-            yield answer
-            line.taken(memory, disk)
-    finally:
-        line.stop()
-        thread.join()
-        line.clear()
+    if requests:
+        with Line(config, until, images) as line:
+            yield from line.ask(requests)
 
 
-class _Line:
-    """What the two threads share: `answers` goes one way, `taken` and `stop` the other."""
+class Line(AbstractContextManager["Line"]):
+    """A thread that asks, from the first `ask` to the end of the block; arguments as those of `download`."""
 
-    def __init__(self, config: FetchConfig, until: float | None, images: ImageConfig) -> None:
-        # Each answer with the bytes that it holds of memory and disk, or a fault of ours.
-        self.answers: queue.SimpleQueue[tuple[Answer, int, int] | BaseException] = queue.SimpleQueue()
+    def __init__(self, config: FetchConfig, until: float | None = None, images: ImageConfig = ImageConfig()) -> None:
+        # What the two threads share: `_arrived` goes one way, calls of `_tell` the other. Each answer comes with the bytes that it holds of memory and disk.
+        self._arrived: queue.SimpleQueue[tuple[Answer, int, int] | BaseException] = queue.SimpleQueue()
         self._config = config
         self._until = until
         self._images = images
@@ -88,62 +74,88 @@ class _Line:
         self._tasks: set[asyncio.Task[Answer | None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._untold = (0, 0)  # bytes of memory and disk that the caller took, and the loop does not know of
+        self._thread = threading.Thread(target=self._work, name="m3w-fetch", daemon=True)
 
-    # Called in the caller's thread.
+    def ask(self, requests: Sequence[Request], later: Sequence[Request] = ()) -> Iterator[Answer]:
+        """Yields one answer for each request. `later` is what the next call asks: connections to its hosts stay open.
 
-    def taken(self, memory: int, disk: int) -> None:
-        """The caller is done with an answer. The loop is told now and then, as waking it costs more than all the rest."""
-        self._untold = (self._untold[0] + memory, self._untold[1] + disk)
-        if self._untold[0] * 16 > self._memory.limit or self._untold[1] or self.answers.empty():
-            self._tell(self._release, *self._untold)
-            self._untold = (0, 0)
+        Raises:
+            ConfigError: there is no contact; before anything is asked.
+        """
+        user_agent(self._config)
+        if not self._thread.ident:
+            self._thread.start()
+        self._tell(self._take, requests, later)
+        for _ in requests:
+            arrived = self._arrived.get()
+            if isinstance(arrived, BaseException):
+                raise arrived
+            answer, memory, disk = arrived
+            yield answer
+            self._taken(memory, disk)
 
-    def stop(self) -> None:
-        """Ends the asking, wherever it stands."""
-        self._tell(self._stopped.set)
-
-    def _tell(self, what: Callable[..., object], *arguments: int) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(what, *arguments)
-
-    def clear(self) -> None:
-        """Removes the files of answers that nobody took."""
-        while not self.answers.empty():
-            arrived = self.answers.get()
+    def __exit__(self, *exception: object) -> None:
+        """Ends the asking, wherever it stands, and removes the files of answers that nobody took."""
+        if self._thread.ident:
+            self._tell(self._stopped.set)
+            self._thread.join()
+        else:
+            self._loop.close()
+        while not self._arrived.empty():
+            arrived = self._arrived.get()
             if isinstance(arrived, tuple) and arrived[0].path is not None:
                 os.unlink(arrived[0].path)
 
+    # Called in the caller's thread.
+
+    def _taken(self, memory: int, disk: int) -> None:
+        """The caller is done with an answer. The loop is told now and then, as waking it costs more than all the rest."""
+        self._untold = (self._untold[0] + memory, self._untold[1] + disk)
+        if self._untold[0] * 16 > self._memory.limit or self._untold[1] or self._arrived.empty():
+            self._tell(self._release, *self._untold)
+            self._untold = (0, 0)
+
+    def _tell(self, what: Callable[..., object], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(what, *arguments)
+
     # Called in the loop's thread.
 
-    def run(self, requests: list[Request]) -> None:
+    def _work(self) -> None:
         """The thread: asks until it is told to stop."""
         try:
-            self._loop.run_until_complete(self._run(requests))
+            self._loop.run_until_complete(self._run())
         except BaseException as error:  # noqa: BLE001 - a fault of ours: the caller's thread raises it
-            self.answers.put(error)
+            self._arrived.put(error)
         finally:
             self._loop.close()
 
-    async def _run(self, requests: list[Request]) -> None:
+    async def _run(self) -> None:
         self._client = Client(
             self._config, self._images, self._turns, self._memory, self._disk, self._give_up, self._pump
         )
         try:
-            for request in requests:
-                ask = Ask(request)
-                if ask.go_to(request.url):
-                    self._turns.add(ask.host, ask)
-                else:
-                    self._put(dropped(request, DropReason.BAD_URL))
             if self._until is not None:
                 self._loop.call_later(max(self._until - time.time(), 0.0), self._pump)
-            self._pump()
             await self._stopped.wait()
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._client.close()
+
+    def _take(self, requests: Sequence[Request], later: Sequence[Request]) -> None:
+        """Queues requests by host."""
+        hosts = set()
+        for request in requests:
+            ask = Ask(request)
+            if ask.go_to(request.url):
+                self._turns.add(ask.host, ask)
+                hosts.add(ask.host)
+            else:
+                self._put(dropped(request, DropReason.BAD_URL))
+        self._client.expect(hosts, {ask.host for ask in map(Ask, later) if ask.go_to(ask.request.url)})
+        self._pump()
 
     def _pump(self) -> None:
         """Starts whatever may be asked now, and comes again when more may."""
@@ -178,7 +190,7 @@ class _Line:
             return
         error = task.exception()
         if error is not None:
-            self.answers.put(error)
+            self._arrived.put(error)
             return
         answer = task.result()
         failures = self._turns.done(host, answer is None or answer.status not in _NO_CONNECTION)
@@ -193,7 +205,7 @@ class _Line:
         self._memory.add(_ANSWER_BYTES)
         memory = _ANSWER_BYTES + (len(answer.body) if answer.body is not None else 0)
         disk = os.path.getsize(answer.path) if answer.path is not None else 0
-        self.answers.put((answer, memory, disk))
+        self._arrived.put((answer, memory, disk))
 
     def _give_up(self, host: str | None, reason: DropReason, detail: str) -> None:
         """Answers what is queued without asking; what waits for a retry gets the answer of its last attempt."""
