@@ -1,6 +1,7 @@
 """Tiny models of transformers with random weights, made on the spot."""
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
@@ -15,6 +16,7 @@ from transformers import (
     OPTConfig,
     OPTForCausalLM,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -23,6 +25,8 @@ from transformers import (
 
 from trainer.model.config import ModelConfig, ResamplerConfig, XattnConfig
 from trainer.model.flamingo import Flamingo
+
+torch.set_num_threads(1)  # the workers of a test run share the cores
 
 VOCABULARY = 97
 IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -76,3 +80,18 @@ def flamingo(family: str = "llama", alpha: float = 0.0, every: int = 2, **xattn:
             torch.nn.init.constant_(layer.gated.alpha_xattn, alpha)
             torch.nn.init.constant_(layer.gated.alpha_dense, alpha)
     return model
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE whose vocabulary is the bytes, its merges those of a few words, with <s> and </s>."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(["the image of a heron by the river"], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>")
