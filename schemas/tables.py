@@ -116,6 +116,7 @@ MEDIA = _schema(
     ("source_md5", pa.binary(16)),
     ("phash", pa.binary(8)),
     ("dhash", pa.binary(8)),
+    ("colour", pa.binary(3)),  # the mean of red, green and blue
     ("pdq", pa.binary(32)),
     ("offset", pa.int64()),  # of the bytes in the tar of the same part
     ("bytes", pa.int64()),

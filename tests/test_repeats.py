@@ -28,11 +28,14 @@ def flipped(number: int, bits: int, seed: int) -> int:
     return number
 
 
-def media_row(name: int, phash: int, dhash: int = 0, side: int = 100) -> dict[str, Any]:
+def media_row(
+    name: int, phash: int, dhash: int = 0, side: int = 100, aspect: float = 1.0, colour: str = ""
+) -> dict[str, Any]:
     """A row of the media table, as far as it matters here."""
     sha256 = name.to_bytes(2, "big") * 16
     hashes = {"phash": phash.to_bytes(8, "big"), "dhash": dhash.to_bytes(8, "big")}
-    return {"sha256": sha256, "source_width": side, "source_height": side, **hashes}
+    size = {"source_width": side, "source_height": round(side / aspect)}
+    return {"sha256": sha256, "colour": bytes.fromhex(colour) or None, **size, **hashes}
 
 
 def gone(rows: list[dict[str, Any]], documents: list[tuple[int, int]], buckets: int = 1, seed: int = 0) -> set[int]:
@@ -133,10 +136,27 @@ def test_a_hot_block_key_costs_a_bounded_number_of_comparisons() -> None:
 
 def test_repeats_in_a_page_name_the_first() -> None:
     """The second copy points to the first; what differs in either hash stays."""
-    phashes = np.array([5, 7, 5, 2**60 - 1, 5], dtype=np.uint64)
-    dhashes = np.array([0, 0, 2**20 - 1, 0, 1], dtype=np.uint64)
+    rows = [media_row(1, 5), media_row(2, 7), media_row(3, 5, 2**20 - 1), media_row(4, 2**60 - 1), media_row(5, 5, 1)]
 
-    assert [-1, 0, -1, -1, 0] == repeats.repeats_in_page(phashes, dhashes, 5).tolist()
+    assert [-1, 0, -1, -1, 0] == repeats.repeats_in_page(repeats.picture_records(rows, 0), 5).tolist()
+
+
+def test_shape_and_colour_part_what_hashes_do_not() -> None:
+    """Pictures of one pattern that differ in aspect or mean colour are no copies; a colour that was not measured parts nothing."""
+    known = [("ff0000", 1.0), ("0000ff", 1.0), ("f80108", 1.04), ("ff0000", 1.1)]
+    rows = [media_row(n, 5, side=300, colour=colour, aspect=aspect) for n, (colour, aspect) in enumerate(known)]
+    rows.append(media_row(9, 5))
+
+    assert [-1, -1, 0, -1, 0] == repeats.repeats_in_page(repeats.picture_records(rows, 0), 4).tolist()
+
+
+def test_a_picture_counts_with_its_best_copy_and_what_joined_that() -> None:
+    """Of a chain of three, six documents each, the first goes by what it joined, the others by the last; alone none would."""
+    chain = [media_row(n, 0x0FF0 >> 4 * (2 - n) & 0xFF, side=100 * (n + 1)) for n in range(3)]
+    documents = [(picture, 10 * picture + n) for picture in range(3) for n in range(6)]
+
+    assert {0, 1, 2} == gone(chain, documents)
+    assert set() == gone(chain, documents[:6] + documents[12:])
 
 
 def test_a_run_loses_pictures_that_stand_everywhere(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def media_columns(picture: Picture) -> dict[str, object]:
         "source_md5": bytes.fromhex(picture.source_md5),
         "phash": bytes.fromhex(picture.phash),
         "dhash": bytes.fromhex(picture.dhash),
+        "colour": bytes.fromhex(picture.colour),
         "pdq": bytes.fromhex(picture.pdq) or None,
         "bytes": len(picture.data),
     }

@@ -39,6 +39,13 @@ def colour_spread(small: Image.Image) -> int:
     return int((levels.max(axis=0) - levels.min(axis=0)).max())
 
 
+def mean_colour(small: Image.Image) -> str:
+    """The mean of red, green and blue, in 6 hex digits: it parts what has one shape and several colours, such as flags and buttons."""
+    levels = np.asarray(small).reshape(_SIDE_PX * _SIDE_PX, -1)
+    means = levels.sum(axis=0, dtype=np.int64) // (_SIDE_PX * _SIDE_PX)
+    return np.broadcast_to(means, 3).astype(np.uint8).tobytes().hex()
+
+
 def phash(small: Image.Image) -> str:
     """The perceptual hash of 64 bits, in 16 hex digits: which low frequencies of the luminance are above their median.
 

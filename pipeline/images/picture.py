@@ -19,7 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from pipeline.images.formats import PictureFormat, sniff
 from pipeline.images.header import Header, read_header
-from pipeline.images.measure import colour_spread, dhash, grey, pdq, phash, reduced, sharpness
+from pipeline.images.measure import colour_spread, dhash, grey, mean_colour, pdq, phash, reduced, sharpness
 from pipeline.images.pixels import (
     DECODED,
     DECODER_FAULTS,
@@ -71,8 +71,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A picture as it is stored, and what was measured on it.
 
     `width` and `height` are px of `data`; `source_width` and `source_height` are the source's, after EXIF orientation. `sha256` is of `data`,
-    `source_sha256` and `source_md5` of the bytes that came. `phash` and `dhash` are 64 bits in hex, `pdq` 256, or empty where it is not wanted; `colour_spread` is
-    0 to 255, `sharpness` and `text_share` are 0 to 1 (see `measure` and `text_lines`).
+    `source_sha256` and `source_md5` of the bytes that came. `phash` and `dhash` are 64 bits in hex, `pdq` 256, or empty where it is not wanted; `colour` is the mean of red,
+    green and blue in 6 hex digits, `colour_spread` 0 to 255, `sharpness` and `text_share` are 0 to 1 (see `measure` and `text_lines`).
     """
 
     data: bytes
@@ -88,6 +88,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     phash: str
     dhash: str
     pdq: str
+    colour: str
     colour_spread: int
     sharpness: float
     text_share: float
@@ -198,6 +199,7 @@ def _prepared(data: bytes, header: Header, segments: list[Segment], config: Imag
         phash=phash(small),
         dhash=dhash(grey_copy),
         pdq=pdq(decoded.image) if config.pdq else "",
+        colour=mean_colour(small),
         colour_spread=colour_spread(small),
         sharpness=sharpness(grey_copy),
         text_share=text_share(grey_copy),

@@ -50,6 +50,7 @@ _MEASURES = [
     ("duration_s", "<f8"),
     ("fps", "<f8"),
     ("extension", "<u1"),
+    ("colour", "<u4"),
     ("phash", "V8"),
     ("dhash", "V8"),
     ("sha256", "V32"),
@@ -118,6 +119,7 @@ def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig, lists: P
         record[field] = row[field] or 0
     for field in _HASHES:
         record[field] = np.void(row[field] or bytes(MEDIUM[field].itemsize))
+    record["colour"] = repeats.colour_number(row["colour"])
     record["extension"] = EXTENSIONS.index(row["extension"] or "vtt")
     verdict = _verdict(row, filters, lists)
     record["ok"] = verdict is None
@@ -280,22 +282,23 @@ def _drop_twins(kinds: list[MediumKind], picks: list[Any]) -> None:
         if sha256 in seen:
             picks[place] = Drop(kind=kinds[place], reason=DropReason.REPEATED_IN_PAGE, detail=f"sha256 {sha256.hex()}")
         seen.add(sha256)
-    _drop_copies(picks)
+    _drop_copies(kinds, picks)
 
 
-def _drop_copies(picks: list[Any]) -> None:
+def _drop_copies(kinds: list[MediumKind], picks: list[Any]) -> None:
     """Of pictures in one document that look the same the first stays."""
     places = [place for place, one in enumerate(picks) if not isinstance(one, Drop) and not is_video(one)]
+    looks = np.zeros(len(places), dtype=repeats.LOOK)
+    for look, place in zip(looks, places, strict=True):
+        for field in ("phash", "dhash"):
+            look[field] = int.from_bytes(picks[place][field].tobytes(), "big")
+        look["width"], look["height"] = picks[place]["source_width"], picks[place]["source_height"]
+        look["colour"] = picks[place]["colour"]
     sha256 = [picks[place]["sha256"].tobytes().hex() for place in places]
-    phashes, dhashes = (
-        np.array([int.from_bytes(picks[place][field].tobytes(), "big") for place in places], dtype=np.uint64)
-        for field in ("phash", "dhash")
-    )
-    copies = repeats.repeats_in_page(phashes, dhashes, MAX_PAGE_PHASH_BITS)
-    for place, of in zip(places, copies.tolist(), strict=True):
+    for place, of in zip(places, repeats.repeats_in_page(looks, MAX_PAGE_PHASH_BITS).tolist(), strict=True):
         if of >= 0:
             detail = f"looks like sha256 {sha256[of]}"
-            picks[place] = Drop(kind="image", reason=DropReason.REPEATED_IN_PAGE, detail=detail)
+            picks[place] = Drop(kind=kinds[place], reason=DropReason.REPEATED_IN_PAGE, detail=detail)
 
 
 def _drop_fallbacks(media: list[DraftMedium], picks: list[Any]) -> None:
