@@ -1,6 +1,7 @@
 """The command line `m3w`. Everything heavy is imported inside the subcommand that needs it."""
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -95,6 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     pairs.add_argument("--media", default="", metavar="COLUMN", help="URLs or paths; default: url, image, file, path")
     pairs.add_argument("--caption", default="", metavar="COLUMN", help="texts; default: caption, text, alt")
     pairs.add_argument("--kind", choices=("image", "video"), default="image", help="what the media are (image)")
+    for command in (crawl, select, pairs):
+        command.add_argument(
+            "--against",
+            action="append",
+            default=[],
+            metavar="DIR",
+            help="a finished run whose pages, and copies of these, are not to come again; may be given more than once",
+        )
     for command in (crawl, fetch, pairs):
         command.add_argument(
             "--media-folder",
@@ -313,11 +322,17 @@ def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: boo
     settings = list(options.set)
     if getattr(options, "sample", None) is not None:
         settings.append(f"extract.sample={options.sample}")
+    if getattr(options, "against", []):
+        settings.append(f"select.against={json.dumps(options.against)}")
     config = read_config(options.config, settings)
     options.out = _absolute(options.out)
     folder = RunFolder(options.out)
     if not new and not folder.is_run():
         raise OutputError(f"{options.out} is no output folder of m3w; run m3w extract or m3w crawl first")
+    if getattr(options, "against", None) is not None and config.select.against:
+        from jobs.selection import runs_before
+
+        runs_before(config.select.against, options.out)  # so that a wrong one harms nothing
     progress = Terminal()
     with Lock(folder.store):
         folder.claim()

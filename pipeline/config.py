@@ -43,9 +43,10 @@ class SelectConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `banned_url_words` are matched as whole words of the page's URL, case folded. `near_duplicates` is the share of common runs of five words
     from which on the worse of two texts goes (0..1, by MinHash). A picture goes whose every URL stands on more than `max_url_pages` pages, a
     paragraph that stands on `max_domain_paragraphs` pages of its domain and more. Of pages with the same set of pictures the latest stays,
-    if `same_images`.
+    if `same_images`. `against` are folders of finished runs (paths or URLs): their pages and copies of these go.
     """
 
+    against: list[str] = []
     policies: tuple[PolicyKind, ...] = ("robots", "ai", "tdmrep")  # ours: whatever an owner can say counts
     banned_url_words: list[str] = []
     near_duplicates: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.75  # FineWeb

@@ -142,6 +142,7 @@ TOMBSTONES = _schema(
     ("sha256", pa.binary(32)),
     ("source_sha256", pa.binary(32)),
     ("phash", pa.binary(8)),
+    ("max_distance", pa.int8()),  # the bits of `phash` in which what went with it may differ; null: it goes alone
 )
 
 POLICIES = _schema(

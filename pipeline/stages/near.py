@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from pipeline.dedup.minhash import BANDS, PERMUTATIONS, bands, signatures, similarities
 from pipeline.isolate import Note
+from pipeline.stages.earlier import EarlierTask, signed_pages
 from pipeline.stages.packed import Records, by_part, first_of_runs, join, key_numbers, split
-from pipeline.stages.selection import RANKED, VERDICT, VERDICTS, Bucketed, SelectTask, best_first, read_documents
+from pipeline.stages.selection import RANKED, VERDICT, VERDICTS, Bucketed, SelectTask, best_first, read_documents, why
 from schemas.drops import DropReason
 
 BEST = 4  # ours: of a band, with how many a document is compared; 14 bands give some 50 chances
@@ -48,7 +49,7 @@ NEAR = np.dtype(
 class NearTask(msgspec.Struct, frozen=True, kw_only=True):
     """A part with what has come to it, packed: its kept rows, LEADER records and signatures; or ASK records."""
 
-    select: SelectTask
+    select: SelectTask | EarlierTask
     ranked: bytes = b""
     led: bytes = b""
     signed: bytes = b""
@@ -80,22 +81,26 @@ def signatures_for(task: NearTask, note: Note, skip: frozenset[int]) -> list[tup
 
 def drop_near(task: NearTask, note: Note, skip: frozenset[int]) -> Stayed:
     """The verdicts about a part's near copies."""
+    assert isinstance(task.select, SelectTask), "pages of before stay"
     ranked = np.sort(join([task.ranked], RANKED), order="row")
     own = _signed(task.select, ranked["row"])
     gone, capped = verify(
         ranked, own, join([task.led], LEADER), join([task.signed], SIGNED), task.select.config.near_duplicates
     )
     verdicts = np.zeros(len(gone), dtype=VERDICT)
-    verdicts["reason"] = VERDICTS.index(DropReason.NEAR_DUPLICATE)
+    verdicts["reason"] = why(gone["better_earlier"], VERDICTS.index(DropReason.NEAR_DUPLICATE))
     for field in ("part", "row", "better_hi", "better_lo", "better_date", "similarity"):
         verdicts[field] = gone[field]
     stays = ranked[~np.isin(ranked["row"], gone["row"])]
     return Stayed(part=task.select.number, ranked=stays.tobytes(), verdicts=verdicts.tobytes(), capped=capped)
 
 
-def _signed(task: SelectTask, rows: NDArray[np.uint32]) -> Records:
+def _signed(task: SelectTask | EarlierTask, rows: NDArray[np.uint32]) -> Records:
     """The signatures of those of a part's rows (ascending) that have one."""
-    table = read_documents(task, ["url_key", "minhash"]).take(rows)
+    if isinstance(task, EarlierTask):
+        table = signed_pages(task, rows)
+    else:
+        table = read_documents(task, ["url_key", "minhash"]).take(rows)
     places, values = signatures(table["minhash"].to_pylist())
     records = np.zeros(len(places), dtype=SIGNED)
     records["part"], records["row"], records["values"] = task.number, rows[places], values

@@ -125,15 +125,16 @@ def _page_drop(url: str, verdict: Records | None, emptied: DropReason | None, co
     if verdict is None:
         assert emptied is not None, "a row that is neither kept nor refused nor judged"
         return Drop(kind="page", reason=emptied, url=url)
-    better = key_bytes(verdict["better_hi"], verdict["better_lo"]).hex()
-    date = datetime.fromtimestamp(int(verdict["better_date"]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     reason = VERDICTS[verdict["reason"]]
-    if reason is not DropReason.NEAR_DUPLICATE:
-        return Drop(kind="page", reason=reason, url=url, detail=f"kept: {better} of {date}")
+    detail = key_bytes(verdict["better_hi"], verdict["better_lo"]).hex()
+    is_near = bool(verdict["similarity"])
+    if reason not in (DropReason.IN_EARLIER_RUN, DropReason.TAKEN_DOWN):
+        date = datetime.fromtimestamp(int(verdict["better_date"]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        detail = f"{'better' if is_near else 'kept'}: {detail} of {date}"
+    if not is_near:
+        return Drop(kind="page", reason=reason, url=url, detail=detail)
     value, threshold = round(float(verdict["similarity"]), 4), config.near_duplicates
-    return Drop(
-        kind="page", reason=reason, url=url, value=value, threshold=threshold, detail=f"better: {better} of {date}"
-    )
+    return Drop(kind="page", reason=reason, url=url, value=value, threshold=threshold, detail=detail)
 
 
 def _media_url_rows(table: pa.Table, owned: Records) -> list[dict[str, object]]:

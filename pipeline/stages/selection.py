@@ -29,6 +29,7 @@ from pipeline.lists.policies import Policies
 from pipeline.runfolder import RunFolder
 from pipeline.stages.packed import KEY, Records, first_of_runs, join, key_numbers, split
 from pipeline.stages.refused import COLUMNS, refusal
+from pipeline.takedown.taken import taken_from
 from schemas.drops import Drop, DropReason
 from schemas.tables import DOCUMENTS, read_table
 
@@ -48,8 +49,17 @@ DOCUMENT_KEY = np.dtype(
         ("row", "<u4"),
     ]
 )
+# Where a page is known from (`earlier`), from this run up: the higher one is the better one.
+OWN, EARLIER, TAKEN = range(3)
 # A document that goes: the reason's place in VERDICTS, and the key and date of the document that stays in its stead.
-VERDICTS = (DropReason.DUPLICATE_URL, DropReason.DUPLICATE_TEXT, DropReason.NEAR_DUPLICATE, DropReason.SAME_IMAGES)
+VERDICTS = (
+    DropReason.DUPLICATE_URL,
+    DropReason.DUPLICATE_TEXT,
+    DropReason.NEAR_DUPLICATE,
+    DropReason.SAME_IMAGES,
+    DropReason.IN_EARLIER_RUN,
+    DropReason.TAKEN_DOWN,
+)
 VERDICT = np.dtype(
     [
         ("part", "<u4"),
@@ -74,7 +84,8 @@ Bucketed = list[tuple[int, bytes]]
 class SelectTask(msgspec.Struct, frozen=True, kw_only=True):
     """What the workers of this stage need besides keys.
 
-    `number` is the part's place in the sorted list of documents parts; `lists` the name of the compiled lists in the run's folder, if there are any.
+    `number` is the part's place in the sorted list of documents parts; `lists` the name of the compiled lists in the run's folder, if there are any;
+    `tombstones` are the names of the tables of what was taken down.
     """
 
     run_url: str
@@ -84,6 +95,7 @@ class SelectTask(msgspec.Struct, frozen=True, kw_only=True):
     buckets: int
     config: SelectConfig
     lists: str = ""
+    tombstones: tuple[str, ...] = ()
 
     @property
     def output(self) -> str:
@@ -103,8 +115,9 @@ def refusals(task: SelectTask, policies: Policies) -> dict[int, Drop]:
     columns = [name for name in COLUMNS if name != "nodes" or (lists is not None and lists.asks_texts)]
     table = read_documents(task, columns)
     words = task.config.banned_url_words
+    taken = taken_from(task.run_url, task.tombstones)
     judged = (
-        (row, refusal(document, banned_word(document["url"], words), lists, policies))
+        (row, taken.page(document["url"]) or refusal(document, banned_word(document["url"], words), lists, policies))
         for row, document in enumerate(table.to_pylist())
     )
     return {row: drop for row, drop in judged if drop is not None}
@@ -134,8 +147,9 @@ def document_keys(task: SelectTask, refused: Collection[int]) -> Bucketed:
 def latest_by_url(blobs: Iterable[bytes]) -> tuple[Records, Records]:
     """(survivors, verdicts) of one bucket: of each URL the latest capture survives."""
     records = join(blobs, DOCUMENT_KEY)
-    order = np.lexsort((records["tie"], _latest_first(records), records["lo"], records["hi"]))
-    return first_stays(records[order], VERDICTS.index(DropReason.DUPLICATE_URL))
+    known_from = -_number(records, "earlier")
+    order = np.lexsort((records["tie"], _latest_first(records), known_from, records["lo"], records["hi"]))
+    return first_stays(records[order], VERDICTS.index(DropReason.DUPLICATE_URL), all_of_before=True)
 
 
 def rekey_by_text(survivors: Records) -> Records:
@@ -149,14 +163,14 @@ def rekey_by_text(survivors: Records) -> Records:
 def first_by_text(blobs: Iterable[bytes]) -> tuple[Records, Records]:
     """(survivors, verdicts) of one bucket of re-keyed records: of each text the document with most media survives, then the latest."""
     records = join(blobs, DOCUMENT_KEY)
-    media = records["media"].astype(np.int64)
     order = np.lexsort(
         (
             records["tie"],
             records["text_lo"],
             records["text_hi"],
             _latest_first(records),
-            -media,
+            -_number(records, "media"),
+            -_number(records, "earlier"),
             records["lo"],
             records["hi"],
         )
@@ -168,23 +182,42 @@ def first_by_text(blobs: Iterable[bytes]) -> tuple[Records, Records]:
 
 
 def _latest_first(records: Records) -> NDArray[np.int64]:
-    return -records["date"].astype(np.int64)
+    return -_number(records, "date")
 
 
-def first_stays(records: Records, reason: int, better: tuple[str, str] = ("hi", "lo")) -> tuple[Records, Records]:
-    """(survivors, verdicts) of sorted records: the first of each key stays; the fields `better` hold its URL's key."""
+def _number(records: Records, field: str) -> NDArray[np.int64]:
+    number: NDArray[np.int64] = records[field].astype(np.int64)
+    return number
+
+
+def first_stays(
+    records: Records, reason: int, better: tuple[str, str] = ("hi", "lo"), all_of_before: bool = False
+) -> tuple[Records, Records]:
+    """(survivors, verdicts) of sorted records: the first of each key stays; the fields `better` hold its URL's key.
+
+    There is no verdict about pages of before; all of them stay, if `all_of_before`: each may have another text.
+    """
     first = first_of_runs(records, ("hi", "lo"))
     stays = first == np.arange(len(records))
-    verdicts = np.zeros(int((~stays).sum()), dtype=VERDICT)
-    winners = records[first[~stays]]
-    verdicts["part"], verdicts["row"] = records["part"][~stays], records["row"][~stays]
-    verdicts["reason"] = reason
+    if all_of_before:
+        stays |= records["earlier"] != OWN
+    goes = ~stays & (records["earlier"] == OWN)
+    verdicts = np.zeros(int(goes.sum()), dtype=VERDICT)
+    winners = records[first[goes]]
+    verdicts["part"], verdicts["row"] = records["part"][goes], records["row"][goes]
+    verdicts["reason"] = why(winners["earlier"], reason)
     verdicts["better_hi"], verdicts["better_lo"], verdicts["better_date"] = (
         winners[better[0]],
         winners[better[1]],
         winners["date"],
     )
     return records[stays], verdicts
+
+
+def why(known_from: NDArray[np.uint8], reason: int) -> NDArray[np.uint8]:
+    """The places in VERDICTS of why documents go for better ones, given where each of these is known from; `reason` for one of this run."""
+    places = (reason, VERDICTS.index(DropReason.IN_EARLIER_RUN), VERDICTS.index(DropReason.TAKEN_DOWN))
+    return np.array(places, dtype=np.uint8)[known_from]
 
 
 def ranked(survivors: Records) -> Records:

@@ -1,6 +1,6 @@
 """The run's own tables and stores without what is taken down, so that its bytes and texts are nowhere in the folder.
 
-    documents     a page's row stays, since others are numbered by it, but holds no text and no media
+    documents     a page's row stays, since others are numbered by it, but says nothing: empty nodes in place of its own
     media-copies  the bytes become zeros
     media         a medium's row says `taken_down`; its bytes in the tar become zeros
     assembled     goes whole: a later shard stage makes it anew
@@ -21,10 +21,12 @@ from pipeline.isolate import Note
 from pipeline.runfolder import Commit, FileRecord, RunFolder
 from pipeline.store import Store
 from pipeline.takedown.entries import Entries
+from schemas.document import Candidate, DraftMedium, Text, decode_draft_nodes, encode_draft_nodes
 from schemas.drops import DropReason
 from schemas.tables import DOCUMENTS, FINGERPRINTS, MEDIA, MEDIA_INDEX, read_table
 
 _COPY_BYTES = 8 << 20
+_NOTHING = "taken down"
 
 
 class PartTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,15 +70,19 @@ def _purge_file(store: Store, path: str, paths: set[str], entries: Entries) -> i
 
 
 def _blank(row: dict[str, Any]) -> dict[str, Any]:
-    """A documents row without what the page said."""
+    """A documents row without what the page said; how many nodes of which kind it had stays, so that a later select counts the same."""
+    nodes = [
+        Text(_NOTHING)
+        if isinstance(node, Text)
+        else DraftMedium(kind=node.kind, candidates=[Candidate(url="", source=_NOTHING)])
+        for node in decode_draft_nodes(row["nodes"])
+    ]
     return row | {
         "title": "",
-        "nodes": "[]",
+        "nodes": encode_draft_nodes(nodes).decode(),
         "media_keys": b"",
         "paragraph_keys": b"",
-        "paragraphs": 0,
-        "images": 0,
-        "videos": 0,
+        "columns": None if row["columns"] is None else "{}",
     }
 
 

@@ -15,10 +15,9 @@ from pipeline.stages.media_index import key16
 from pipeline.store import Store
 from pipeline.takedown.entries import Entries
 from pipeline.takedown.shards import Gone
+from pipeline.takedown.taken import FOLDER, tombstone_files
 from pipeline.urls import media_key, page_key
 from schemas.tables import DOCUMENTS, TOMBSTONES, TableWriter, read_table
-
-FOLDER = "tombstones/"
 
 
 def write_tombstones(folder: RunFolder, entries: Entries, gone: Iterable[Gone]) -> int:
@@ -31,11 +30,6 @@ def write_tombstones(folder: RunFolder, entries: Entries, gone: Iterable[Gone]) 
     writer.close()
     folder.store.write(f"{FOLDER}{digest(sorted(rows))}.parquet", buffer.getvalue())
     return writer.count
-
-
-def tombstone_files(store: Store) -> list[str]:
-    """The tombstone tables of a run, sorted."""
-    return [name for name in store.files(FOLDER.rstrip("/")) if name.endswith(".parquet")]
 
 
 def read_tombstones(store: Store) -> list[dict[str, Any]]:
@@ -64,6 +58,7 @@ def _rows(folder: RunFolder, entries: Entries, gone: list[Gone]) -> Iterator[dic
                 "sha256": bytes.fromhex(one.sha256) or None,
                 "source_sha256": bytes.fromhex(one.source_sha256) or None,
                 "phash": bytes.fromhex(one.phash) or None,
+                "max_distance": None if entries.max_distance < 0 else entries.max_distance,
             }
     yield from _pages(folder, {key16(page_key(one.url)) for one in gone if one.kind == "page"})
 

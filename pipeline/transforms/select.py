@@ -5,29 +5,41 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline.stages import frequency, near, policies, selected, selection
+from pipeline.stages import earlier, frequency, near, policies, selected, selection
 from pipeline.stages.packed import by_part, split
 from pipeline.transforms.judge import Judge
-from pipeline.transforms.spread import InChild
+from pipeline.transforms.spread import InChild, Spread
 
 
 class Select(beam.PTransform):  # type: ignore[misc]
     """URL dedup, text dedup, media URLs each once, one verdict part for each documents part.
 
-    In: the pipeline. Out: the counts of each part written. `tasks[i].number` is `i`; `held` are the policies parts.
+    In: the pipeline. Out: the counts of each part written. `tasks[i].number` is `i`, those of `before` go on from there;
+    `held` are the policies parts.
     """
 
-    def __init__(self, tasks: list[selection.SelectTask], held: list[policies.PoliciesTask], processes: int) -> None:
+    def __init__(
+        self,
+        tasks: list[selection.SelectTask],
+        before: list[earlier.EarlierTask],
+        held: list[policies.PoliciesTask],
+        processes: int,
+    ) -> None:
         super().__init__()
-        self._tasks, self._held, self._processes = tasks, held, processes
+        self._tasks, self._before, self._held, self._processes = tasks, before, held, processes
 
     def expand(self, pipeline: Any) -> Any:
         """Comments give the element type after each step."""
         tasks, buckets, in_child = self._tasks, self._tasks[0].buckets, self._processes
         judged = pipeline | "Judge" >> Judge(tasks, self._held, in_child)
         refused = judged.refused
+        keys = (
+            judged.keys,
+            pipeline | "KeysOfBefore" >> Spread(self._before, earlier.earlier_keys, in_child, flat=True),
+        )
         by_url = (
-            judged.keys  # (bucket, DOCUMENT_KEY)
+            keys  # (bucket, DOCUMENT_KEY)
+            | "AllKeys" >> beam.Flatten()
             | "GroupByUrl" >> beam.GroupByKey()
             | "LatestByUrl" >> beam.ParDo(_LatestByUrl(buckets)).with_outputs("verdicts", main="survivors")
         )
@@ -40,9 +52,11 @@ class Select(beam.PTransform):  # type: ignore[misc]
         kept = by_text.kept  # (part, RANKED)
         capped = pipeline | "NoneCapped" >> beam.Create([], reshuffle=False)
         if tasks[0].config.near_duplicates:
-            stayed = kept | "Near" >> NearDuplicates(tasks, in_child)
+            stayed = kept | "Near" >> NearDuplicates(tasks, self._before, in_child)
             kept, capped = stayed.kept, stayed.capped
             verdicts.append(stayed.verdicts)
+        else:
+            kept = kept | "Own" >> _own_parts(tasks)
         kept, same, frequent = {"kept": kept, "refused": refused} | "Frequent" >> Repetitions(tasks, in_child)
         verdicts.append(same)
         owned = (
@@ -119,18 +133,19 @@ class _LatestOfImages(beam.DoFn):  # type: ignore[misc]
 class NearDuplicates(beam.PTransform):  # type: ignore[misc]
     """Of texts that are nearly the same the best stays. In: (part, RANKED). Out: `kept` (part, RANKED), `verdicts`, `capped` (part, number)."""
 
-    def __init__(self, tasks: list[selection.SelectTask], processes: int) -> None:
+    def __init__(self, tasks: list[selection.SelectTask], before: list[earlier.EarlierTask], processes: int) -> None:
         super().__init__()
-        self._tasks, self._processes = tasks, processes
+        self._tasks, self._before, self._processes = tasks, before, processes
 
     def expand(self, kept: Any) -> Any:
         """Comments give the element type after each step."""
         tasks, in_child = self._tasks, self._processes
+        every: list[selection.SelectTask | earlier.EarlierTask] = [*tasks, *self._before]
         led = (
             kept
             | "GroupByPart" >> beam.GroupByKey()
             | "BandTask"
-            >> beam.MapTuple(lambda part, ranked: near.NearTask(select=tasks[part], ranked=b"".join(ranked)))
+            >> beam.MapTuple(lambda part, ranked: near.NearTask(select=every[part], ranked=b"".join(ranked)))
             | "Bands" >> beam.ParDo(InChild(near.band_keys, in_child, flat=True)).with_output_types(tuple[int, bytes])
             | "GroupByBand" >> beam.GroupByKey()  # (bucket, BAND)
             | "Leaders" >> beam.ParDo(_Leaders()).with_outputs("asks", main="leaders")  # (part, LEADER), (part, ASK)
@@ -138,17 +153,22 @@ class NearDuplicates(beam.PTransform):  # type: ignore[misc]
         signed = (
             led.asks
             | "GroupAsks" >> beam.GroupByKey()
-            | "SignTask" >> beam.MapTuple(lambda part, asks: near.NearTask(select=tasks[part], asks=b"".join(asks)))
+            | "SignTask" >> beam.MapTuple(lambda part, asks: near.NearTask(select=every[part], asks=b"".join(asks)))
             | "Sign"
             >> beam.ParDo(InChild(near.signatures_for, in_child, flat=True)).with_output_types(tuple[int, bytes])
         )
         return (
-            {"ranked": kept, "led": led.leaders, "signed": signed}  # (part, SIGNED)
+            {"ranked": kept | "Own" >> _own_parts(tasks), "led": led.leaders, "signed": signed}  # (part, SIGNED)
             | "GroupByLoser" >> beam.CoGroupByKey()
             | "NearTask" >> beam.MapTuple(lambda part, groups: _near_task(part, groups, tasks))
             | "DropNear" >> beam.ParDo(InChild(near.drop_near, in_child)).with_output_types(Any)
             | "Stayed" >> beam.ParDo(_Stayed()).with_outputs("verdicts", "capped", main="kept")
         )
+
+
+def _own_parts(tasks: list[selection.SelectTask]) -> Any:
+    """What is of this run's parts, out of (part, anything)."""
+    return beam.Filter(lambda element, parts: element[0] < parts, len(tasks))
 
 
 class _Leaders(beam.DoFn):  # type: ignore[misc]

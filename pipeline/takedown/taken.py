@@ -1,0 +1,84 @@
+"""What was taken down, asked of pages and media: a run's tombstones as tables of numbers.
+
+A run's own tombstones are all that bind it: who runs `--against` another run takes over its tombstones first. Texts of pages are compared in select,
+with those of all other pages; here are domains, the URLs of media, and the hashes of media, 40 bytes an entry in each process.
+"""
+
+import functools
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.lists.files import Entry
+from pipeline.lists.ngrams import Hashes, member
+from pipeline.lists.pictures import NearHashes
+from pipeline.lists.places import Places
+from pipeline.store import Store
+from schemas.drops import Drop, DropReason
+from schemas.tables import TOMBSTONES, read_table
+
+FOLDER = "tombstones/"
+
+
+def tombstone_files(store: Store) -> list[str]:
+    """The tombstone tables of a run, sorted."""
+    return [name for name in store.files(FOLDER.rstrip("/")) if name.endswith(".parquet")]
+
+
+class Taken:
+    """Domains and media that were taken down. All questions answer None or False where nothing was."""
+
+    def __init__(self, tombstones: pa.Table) -> None:
+        domains = tombstones.filter(pc.equal(tombstones["kind"], "domain"))["url"].to_pylist()
+        self._places = Places.made_of((), (Entry(domain, FOLDER) for domain in domains))
+        media = tombstones.filter(pc.equal(tombstones["kind"], "medium"))
+        self._keys = np.unique(_first_halves(_hashes(media["key"], 16)))
+        digests = [_hashes(media[name], 32) for name in ("sha256", "source_sha256")]
+        self._digests = np.unique(_first_halves(np.concatenate(digests)))
+        alike = media.filter(pc.and_(pc.is_valid(media["phash"]), pc.is_valid(media["max_distance"])))
+        bits, hashes = alike["max_distance"].to_numpy(), _hashes(alike["phash"], 8)
+        self._alike = [NearHashes(np.unique(hashes[bits == one], axis=0), one) for one in np.unique(bits).tolist()]
+
+    def page(self, url: str) -> Drop | None:
+        """Why a page may not be used whose domain was taken down."""
+        domain = self.domain(url)
+        return Drop(kind="page", reason=DropReason.TAKEN_DOWN, url=url, detail=domain) if domain else None
+
+    def domain(self, url: str) -> str | None:
+        """The domain of a page or medium, if it was taken down."""
+        return self._places.domain(url)
+
+    def keys(self, keys: Hashes) -> NDArray[np.bool_]:
+        """Which media were taken down by their URLs, given the first halves of their keys."""
+        return member(keys, self._keys)
+
+    def medium(self, sha256: bytes | None, source_sha256: bytes | None, phash: bytes | None) -> bool:
+        """Whether a medium has the bytes of one that was taken down, or looks like one whose likes were to go, too."""
+        digests = np.frombuffer(b"".join(one for one in (sha256, source_sha256) if one), dtype=np.uint8)
+        if member(_first_halves(digests.reshape(-1, 32)), self._digests).any():
+            return True
+        return phash is not None and any(phash) and any(near.distance(phash) is not None for near in self._alike)
+
+
+def _hashes(column: pa.ChunkedArray, width: int) -> NDArray[np.uint8]:
+    """The hashes of a column, without its nulls, as an array of shape (n, width)."""
+    return np.frombuffer(b"".join(column.drop_null().to_pylist()), dtype=np.uint8).reshape(-1, width)
+
+
+def _first_halves(hashes: NDArray[np.uint8]) -> Hashes:
+    """The first 8 bytes of each hash as a number."""
+    return np.ascontiguousarray(hashes[:, :8]).view(">u8").ravel().astype(np.uint64)
+
+
+@functools.lru_cache(maxsize=1)
+def taken_from(run_url: str, names: tuple[str, ...]) -> Taken:
+    """What these tombstone tables of a run's folder say."""
+    store = Store(run_url)
+    columns = ["kind", "url", "key", "sha256", "source_sha256", "phash", "max_distance"]
+    tables = [pa.schema([TOMBSTONES.field(column) for column in columns]).empty_table()]
+    for name in names:
+        with store.open(name) as file:
+            tables.append(read_table(file, TOMBSTONES, name, columns).replace_schema_metadata())
+    return Taken(pa.concat_tables(tables))

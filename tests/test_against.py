@@ -1,0 +1,142 @@
+"""What an earlier run holds, and what was taken down, does not come back: by URL, by text, by nearly the same text."""
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.cli import main
+from pipeline.stages.media_index import key16
+from pipeline.urls import page_key
+from tests import crawls
+
+EARLIER = "http://first.example"
+
+
+def html(seed: int, text: str, pictures: int = 2) -> bytes:
+    """A page of paragraphs with pictures of its own."""
+    paragraphs = "".join(f"<p>{sentence}.</p>" for sentence in text.split(". "))
+    shown = "".join(f'<figure><img src="/{seed}-{n}.png" alt="picture {n}"></figure>' for n in range(pictures))
+    return f"<html><body><article><h1>A page</h1>{paragraphs}{shown}</article></body></html>".encode()
+
+
+def records(host: str, pages: dict[str, tuple[int, str]], date: str = crawls.DATE) -> list[bytes]:
+    """Pages by path, each with a seed for its pictures and a text; and the pictures."""
+    made = [
+        crawls.record(f"{host}/{path}", html(seed, text), "text/html", date=date)
+        for path, (seed, text) in pages.items()
+    ]
+    pictures = [(seed, n) for seed, _ in pages.values() for n in range(2)]
+    return made + [
+        crawls.record(f"{host}/{seed}-{n}.png", crawls.picture(seed * 2 + n), "image/png") for seed, n in pictures
+    ]
+
+
+TEXTS = {
+    name: crawls.prose(number, 24) for number, name in enumerate(("one", "two", "three", "four", "five", "six"), 700)
+}
+NEAR = TEXTS["two"].replace(" river ", " lake ").replace(" fog ", " mist ")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of four pages, and of copies of two that did not get into it."""
+    folder = tmp_path_factory.mktemp("first")
+    pages = {f"{name}.html": (number, TEXTS[name]) for number, name in enumerate(("one", "two", "three", "four"))}
+    copies = {"one": (10, TEXTS["one"]), "two": (11, NEAR)}
+    made = [*records(EARLIER, pages), *records("http://mirror.example", copies, "2020-01-02T03:04:05Z")]
+    warc = crawls.write_warc(folder / "first.warc.gz", made)
+    assert main(["crawl", str(warc), "--out", str(folder / "run"), "--workers", "1"]) == 0
+    return folder / "run"
+
+
+def second(folder: Path, split_into: int = 1) -> list[str]:
+    """A crawl with a page at an old address, an exact copy, a near one, and two that are new; its files."""
+    folder.mkdir(exist_ok=True)
+    made = [
+        *records(EARLIER, {"three.html": (20, TEXTS["five"])}),
+        *records("http://second.example", {"copy": (21, TEXTS["one"]), "near": (22, NEAR), "new": (23, TEXTS["six"])}),
+        *records(
+            "http://second.example", {"half": (24, ". ".join([*TEXTS["four"].split(". ")[:6], crawls.prose(9, 18)]))}
+        ),
+    ]
+    return [str(crawls.write_warc(folder / f"{n}.warc.gz", made[n::split_into])) for n in range(split_into)]
+
+
+def take_down(run: Path, *lines: str, similar: int | None = None) -> None:
+    listed = run.parent / "list.txt"
+    listed.write_text("\n".join(lines))
+    options = [] if similar is None else ["--similar", str(similar)]
+    assert main(["takedown", str(run), "--urls", str(listed), "--workers", "1", *options]) == 0
+
+
+def kept(run: Path) -> set[str]:
+    rows = {}
+    for path in (run / "selected").glob("*.parquet"):
+        documents = pq.read_table(
+            next((run / "documents").glob(f"{path.stem.rpartition('-')[0]}.parquet")), columns=["url"]
+        )
+        rows.update({documents["url"][row].as_py(): row for row in pq.read_table(path)["row"].to_pylist()})
+    return set(rows)
+
+
+def dropped(run: Path) -> dict[str, dict]:
+    """The pages that select has dropped."""
+    rows = [row for path in (run / "drops").glob("select-*.parquet") for row in pq.read_table(path).to_pylist()]
+    return {row["url"]: row for row in rows if row["kind"] == "page"}
+
+
+def test_what_an_earlier_run_holds_goes(first: Path, tmp_path: Path) -> None:
+    """By URL, though the text is new; by text and by nearly the same text, though the URL is; half a copy and new pages stay."""
+    out = tmp_path / "run"
+    assert main(["extract", *second(tmp_path / "in", 4), "--out", str(out), "--workers", "1"]) == 0
+    assert main(["select", "--out", str(out), "--workers", "1", "--against", str(first)]) == 0
+
+    assert kept(out) == {"http://second.example/new", "http://second.example/half"}
+    drops = dropped(out)
+    of = {
+        "http://first.example/three.html": "three",
+        "http://second.example/copy": "one",
+        "http://second.example/near": "two",
+    }
+    assert {url: row["reason"] for url, row in drops.items()} == dict.fromkeys(of, "in_earlier_run")
+    for url, name in of.items():
+        assert key16(page_key(f"{EARLIER}/{name}.html")).hex() in drops[url]["detail"]
+    assert 0.75 <= drops["http://second.example/near"]["value"] < 1
+
+
+def test_the_same_folder_does_not_take_back_what_was_taken_down(first: Path, tmp_path: Path) -> None:
+    """Two pages go; with another configuration neither they nor the copies that they kept out come in their stead, and a third run does nothing."""
+    run = Path(shutil.copytree(first, tmp_path / "run"))
+    warc = str(first.parent / "first.warc.gz")
+    assert {url: row["reason"] for url, row in dropped(run).items()} == {
+        "http://mirror.example/one": "duplicate_text",
+        "http://mirror.example/two": "near_duplicate",
+    }
+    take_down(run, f"{EARLIER}/one.html", f"{EARLIER}/two.html", f"{EARLIER}/absent.html")
+    command = ["crawl", warc, "--out", str(run), "--workers", "1", "--set", "select.near_duplicates=0.8"]
+    assert main(command) == 0
+
+    gone = {f"{EARLIER}/one.html", f"{EARLIER}/two.html", "http://mirror.example/one", "http://mirror.example/two"}
+    assert {url: row["reason"] for url, row in dropped(run).items()} == dict.fromkeys(gone, "taken_down")
+    assert kept(run) == {f"{EARLIER}/three.html", f"{EARLIER}/four.html"}
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.suffix in (".parquet", ".tar")}
+    assert main(command) == 0
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.suffix in (".parquet", ".tar")} == before
+
+
+def test_bad_folders_are_refused_before_anything_is_done(first: Path, tmp_path: Path) -> None:
+    """No folder, no run's folder, an unfinished run, another version, the run's own folder."""
+    (tmp_path / "other").mkdir()
+    unfinished, old = (Path(shutil.copytree(first, tmp_path / name)) for name in ("unfinished", "old"))
+    (unfinished / "stages/shard.json").unlink()
+    for path in (old / "fingerprints").glob("*.parquet"):
+        pq.write_table(
+            pq.read_table(path).replace_schema_metadata({"m3w.table": "fingerprints", "m3w.version": "1"}), path
+        )
+    out = tmp_path / "new"
+    warc = str(first.parent / "first.warc.gz")
+    for folder, code in [("absent", 2), ("other", 2), ("unfinished", 2), ("old", 1), ("new", 2)]:
+        assert main(["crawl", warc, "--out", str(out), "--against", str(tmp_path / folder)]) == code, folder
+        assert not out.exists()
