@@ -1,6 +1,9 @@
 """Video-text pairs of pages, from the command line: what is said in which clip, and what comes of tracks and videos that are bad."""
 
+import asyncio
 import io
+import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -21,7 +24,8 @@ from schemas.drops import DropReason
 from schemas.manifest import Manifest, decode_manifest
 from schemas.pair import VideoTextPair
 from tests import crawls
-from tests.videos import video
+from tests.hostile_server import Handler, HostileServer, chunked, endless, reply
+from tests.videos import sound, video
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset closes late
 
@@ -174,3 +178,123 @@ def found_tracks(*rows: dict[str, object]) -> Records:
         for name, value in fields.items():
             one[name] = value
     return matches
+
+
+WHOLE = ("good.mp4", "passed.webm", "high.mp4", "moved.mp4")
+STATUS = {
+    **dict.fromkeys(WHOLE, "ok"),
+    "short.mp4": "too_short",
+    "empty.mp4": "not_a_video",
+    "page.mp4": "not_a_video",
+    "sound.mp4": "not_a_video",
+    "list.mp4": "not_a_video",
+    "cut.mp4": "broken_video",
+    "noise.mp4": "broken_video",
+    "locked.mp4": "unsupported_format",
+    "endless.mp4": "too_many_bytes",
+    "stated.mp4": "too_many_bytes",
+    "broken-off.mp4": "truncated",
+    "gone.mp4": "http_status",
+}
+
+
+def breaks_off(body: bytes) -> Handler:
+    """Half of what it says that it will send."""
+
+    async def handle(writer: asyncio.StreamWriter, _: dict[str, str]) -> None:
+        writer.write(reply(body)[: -len(body) // 2])
+        writer.close()
+
+    return handle
+
+
+def web() -> dict[str, bytes | Handler]:
+    """Videos that are whole, and what else may stand behind a URL that names one."""
+    good = video(4)
+    bodies = {
+        "good.mp4": good,
+        "passed.webm": video(2, format="webm", codec="libvpx-vp9", seed=1),
+        "high.mp4": video(2, height=128, seed=2),
+        "short.mp4": video(0.5),
+        "empty.mp4": b"",
+        "page.mp4": b"<!doctype html><html><title>Not found</title>",
+        "sound.mp4": sound(),
+        "list.mp4": b"#EXTM3U\n#EXTINF:4,\ngood.mp4\n",
+        "cut.mp4": good[: len(good) // 2],
+        "noise.mp4": good[:40] + random.Random(1).randbytes(9000),
+        "locked.mp4": good.replace(b"avc1", b"encv"),
+    }
+    return {
+        **{f"/{name}": reply(body, Content_Type="video/mp4") for name, body in bodies.items()},
+        "/moved.mp4": reply(status="302 Found", Location="/there.mp4"),
+        "/there.mp4": chunked(video(2, seed=3), Content_Type="video/mp4"),
+        "/endless.mp4": endless(good[:40] + bytes(1 << 16), 0),
+        "/stated.mp4": reply(b"", length=1 << 40),
+        "/broken-off.mp4": breaks_off(good),
+    }
+
+
+def made_of_table(table: Path, server: HostileServer, out: Path, *options: str) -> list[tuple[str, str]]:
+    """(name, digest) of all shards."""
+    values = [
+        "fetch.contact=me@example.org",
+        f'fetch.allow=["127.0.0.1:{server.port}"]',
+        "fetch.delay_s=0",
+        "fetch.backoff_s=0.01",
+        "fetch.max_video_bytes=1000000",
+        "video.clip_s=2",
+        "video.max_height_px=64",
+    ]
+    sets = [word for value in values for word in ("--set", value)]
+    assert main(["pairs", str(table), "--kind", "video", "--out", str(out), *sets, *options]) == 0
+    return [(shard.path, shard.sha256) for shard in manifest(out).shards]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[HostileServer]:
+    with HostileServer(web()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def table(served: HostileServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of all URLs of the server, with a column more."""
+    lines = [f"{served.url('/' + name)},film {number},{number}" for number, name in enumerate(STATUS)]
+    path = tmp_path_factory.mktemp("table") / "table.csv"
+    path.write_text("\n".join(["url,caption,start", *lines, ""]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def of_table(table: Path, served: HostileServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "out"
+    made_of_table(table, served, out, "--workers", "1")
+    return out
+
+
+def test_a_table_of_urls(of_table: Path, served: HostileServer) -> None:
+    """Every URL is asked once and ends in a row with its status; what is whole makes a pair a clip, with the table's other columns."""
+    rows = [row for path in (of_table / "media").glob("web-*.parquet") for row in pq.read_table(path).to_pylist()]
+    found = [msgspec.json.decode(sample["json"], type=VideoTextPair) for sample in samples(of_table, "video_text")]
+    pairs = sorted((pair.url.rpartition("/")[2], pair.start_s, pair.width, pair.height) for pair in found)
+    flow = manifest(of_table).pairs
+
+    assert {row["url"].rpartition("/")[2]: row["status"] for row in rows} == STATUS
+    assert pairs == [
+        ("good.mp4", 0.0, 96, 64),
+        ("good.mp4", 2.0, 96, 64),
+        ("high.mp4", 0.0, 48, 64),
+        ("moved.mp4", 0.0, 96, 64),
+        ("passed.webm", 0.0, 96, 64),
+    ]
+    assert {pair.columns["start"] for pair in found} == {"0", "1", "2", "3"}
+    assert (flow.entered, flow.kept) == (len(STATUS) + 1, 5)
+    assert flow.dropped == {"shard": {"no_medium": len(STATUS) - 4}}
+    assert {"/robots.txt", *(f"/{name}" for name in STATUS), "/there.mp4"} == set(served.asked)
+
+
+@pytest.mark.slow
+def test_another_run_gives_the_same_bytes(of_table: Path, table: Path, served: HostileServer, tmp_path: Path) -> None:
+    """In another folder, with more workers."""
+    before = [(shard.path, shard.sha256) for shard in manifest(of_table).shards]
+    assert before == made_of_table(table, served, tmp_path / "again", "--workers", "2")
