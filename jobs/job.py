@@ -1,5 +1,6 @@
 """A job: a run's folder, its configuration and an engine; and the one way in which every stage is run."""
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -10,6 +11,7 @@ import msgspec
 from jobs.engine import Engine
 from jobs.progress import Progress
 from pipeline.config import Config
+from pipeline.lists.lists import compile_pictures, compile_texts, prune, stored
 from pipeline.read.inputs import Input
 from pipeline.report import sum_counts
 from pipeline.runfolder import RunFolder, StageRecord
@@ -48,6 +50,26 @@ class Job:
         if record is None:
             raise OutputError(f"{self.url}: {by} needs a finished {stage}; run m3w {stage} or m3w crawl first")
         return record
+
+    @functools.cached_property
+    def text_lists(self) -> str:
+        """The name of the compiled lists about pages and URLs in the run's folder, or "" where the user gave none."""
+        lists = self.config.lists
+        if not any((lists.block_urls, lists.block_domains, lists.block_words, lists.opt_out, lists.evaluation_texts)):
+            return ""
+        return stored(self.folder.store, compile_texts(lists))
+
+    @functools.cached_property
+    def picture_lists(self) -> str:
+        """The same of the lists of pictures."""
+        lists = self.config.lists
+        if not (lists.block_hashes or lists.evaluation_images):
+            return ""
+        return stored(self.folder.store, compile_pictures(lists))
+
+    def prune_lists(self) -> None:
+        """Deletes the compiled lists of other configurations."""
+        prune(self.folder.store, {self.text_lists, self.picture_lists})
 
     def run(self, stage: str, parts: Iterable[str], build: Callable[[Any], Any]) -> None:
         """Runs a pipeline that writes these parts, with progress."""

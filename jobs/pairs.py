@@ -43,7 +43,7 @@ def tasks_of(url: str, config: Config, tables: list[Table], kind: MediumKind) ->
     for table in tables:
         for piece in table_slices(table.input, slice_bytes=config.extract.slice_bytes):
             where = (table.input.name, table.input.size, table.input.identity, piece.start, piece.end)
-            rules = (RULES_VERSION, table.columns, kind, config.pii, max_bytes)
+            rules = (RULES_VERSION, table.columns, kind, max_bytes)
             part = part_name(table.input.name, digest(STAGE, "table", rules, where))
             tasks[part] = TableTask(
                 run_url=url,
@@ -51,7 +51,6 @@ def tasks_of(url: str, config: Config, tables: list[Table], kind: MediumKind) ->
                 slice=piece,
                 columns=table.columns,
                 kind=kind,
-                pii=config.pii,
                 max_medium_bytes=max_bytes,
             )
     return tasks

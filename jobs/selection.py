@@ -7,7 +7,6 @@ import msgspec
 from jobs.job import Job
 from pipeline.config import SelectConfig
 from pipeline.dedup.minhash import BANDS
-from pipeline.lists.lists import compile_texts, stored
 from pipeline.runfolder import digest
 from pipeline.stages.earlier import EarlierRun, EarlierTask, earlier_run, inherit
 from pipeline.stages.near import BAND
@@ -23,7 +22,7 @@ def run(job: Job, config: SelectConfig | None = None) -> None:
     """Selects among all extracted documents, by the job's configuration or another one."""
     extract = job.needs("extract", STAGE)
     config = config or job.config.select
-    lists = lists_name(job)
+    lists = job.text_lists
     runs = runs_before(config.against, job.url)
     tombstones = inherit(job.folder.store, runs)
     rules = msgspec.structs.replace(config, against=[])  # what the folders hold counts, not where they are
@@ -75,14 +74,6 @@ def _tables_before(job: Job, runs: list[EarlierRun], tombstones: list[str]) -> l
     files = {file.sha256: (run.url, file.path, file.bytes) for run in runs for file in run.fingerprints}
     sizes = job.folder.store.files(TOMBSTONES_FOLDER.rstrip("/"))
     return [*(files[sha256] for sha256 in sorted(files)), *((job.url, name, sizes[name]) for name in tombstones)]
-
-
-def lists_name(job: Job) -> str:
-    """The name of the compiled lists about pages in the run's folder, or "" where the user gave none."""
-    lists = job.config.lists
-    if not any((lists.block_urls, lists.block_domains, lists.block_words, lists.opt_out, lists.evaluation_texts)):
-        return ""
-    return stored(job.folder.store, compile_texts(lists))
 
 
 def select_tasks(job: Job, identity: str, bytes_before: int = 0) -> list[SelectTask]:

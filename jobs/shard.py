@@ -3,9 +3,8 @@
 import msgspec
 
 from jobs.job import Job
-from jobs.selection import lists_name, select_tasks
+from jobs.selection import select_tasks
 from pipeline.card import data_set_card
-from pipeline.lists.lists import compile_pictures, stored
 from pipeline.pairs.frequency import OCCURRENCE
 from pipeline.report import CARD, MANIFEST, make_manifest, sum_counts
 from pipeline.runfolder import digest
@@ -26,7 +25,8 @@ def run(job: Job) -> None:
     select, fetch = job.needs("select", STAGE), job.needs("fetch", STAGE)
     config = job.config
     rules = (config.image_filters, config.pairs, config.pii, config.shard.seed)
-    assembled = digest("assemble", RULES_VERSION, rules, _lists(job), lists_name(job), select.identity, fetch.identity)
+    lists = job.picture_lists, job.text_lists
+    assembled = digest("assemble", RULES_VERSION, rules, *lists, select.identity, fetch.identity)
     identity = digest(STAGE, assembled, config.shard)
     if job.is_done(STAGE, identity) and job.folder.store.exists(MANIFEST):
         return
@@ -37,12 +37,6 @@ def run(job: Job) -> None:
         media = _media_tasks(job, fetch.parts, tasks[0].candidates.select.buckets)
         job.run(STAGE, parts, lambda pipeline: pipeline | Assemble(tasks, media, job.engine.processes))
     _write_shards(job, identity, parts)
-
-
-def _lists(job: Job) -> str:
-    """The name of the compiled lists of pictures in the run's folder, or "" where the user gave none."""
-    lists = job.config.lists
-    return stored(job.folder.store, compile_pictures(lists)) if lists.block_hashes or lists.evaluation_images else ""
 
 
 def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
@@ -65,6 +59,7 @@ def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
     if todo:
         job.run(STAGE, outputs, lambda pipeline: pipeline | Spread(todo, write_one_shard, job.engine.processes))
     job.folder.finish(STAGE, identity, [*parts, *outputs])
+    job.prune_lists()
     manifest = make_manifest(job.folder, job.inputs(), job.config)
     job.folder.store.write(CARD, data_set_card(manifest).encode())
     job.folder.store.write(MANIFEST, encode_manifest(manifest))
@@ -76,7 +71,6 @@ def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], i
     matched = job.total("extract", "candidates") * CANDIDATE.itemsize + job.total("fetch", "media.ok") * medium_bytes
     texts = 2 * job.total("extract", "candidates") * OCCURRENCE.itemsize  # at most: a medium has a candidate or more
     buckets = bucket_count(matched + (texts if job.config.pairs.from_pages else 0))
-    lists = lists_name(job)
     return [
         AssembleTask(
             candidates=CandidateTask(
@@ -88,14 +82,14 @@ def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], i
             seed=job.config.shard.seed,
             pairs=job.config.pairs,
             pii=job.config.pii,
-            lists=lists,
+            lists=job.text_lists,
         )
         for task in select_tasks(job, "")
     ]
 
 
 def _media_tasks(job: Job, media_parts: list[str], buckets: int) -> list[MediaTask]:
-    filters, lists = job.config.image_filters, _lists(job)
+    filters, lists = job.config.image_filters, job.picture_lists
     if job.total("extract", "pairs.in"):  # a captions table: many rows may tell of one picture
         filters = msgspec.structs.replace(filters, max_documents=0)
     return [

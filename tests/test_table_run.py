@@ -1,6 +1,7 @@
 """m3w pairs, stage by stage: rows meet duplicates, lists and the fetch stage like pages of a crawl."""
 
 import json
+import tarfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from jobs.presets import read_config
 from jobs.progress import Progress
 from pipeline.read.tables import find_tables
 from pipeline.runfolder import RunFolder
+from schemas.manifest import decode_manifest
 from tests import crawls
 
 CAPTIONS = 12  # of one picture: more than the pages on which one may stand in a crawl
@@ -65,3 +67,45 @@ def test_a_wrong_table_harms_no_other_run(tmp_path: Path, capsys: pytest.Capture
     assert "broken.csv, line 2: not UTF-8" in capsys.readouterr().err
     assert (tmp_path / "out/mine.txt").read_text() == "mine"
     assert {path.name for path in (tmp_path / "out").iterdir()} <= {"mine.txt", ".lock"}
+
+
+def test_captions_and_media_of_a_table_are_held_against_the_lists(tmp_path: Path) -> None:
+    """Blocked words, evaluation texts, blocked and opted-out places take rows, each with its reason; personal data is replaced in what is left."""
+    evaluation = "a heron stands in the shallow water beside an old wooden boat at dawn"
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(crawls.picture(number * 9, 240, 220))
+    table = [
+        ("0.png", "mail jane.doe@mail.net for the boat"),
+        ("1.png", "a Secret boat"),
+        ("2.png", f"Seen: {evaluation}!"),
+        ("https://img.bad.example/1.png", "a boat of theirs"),
+        ("https://artist.example/1.png", "a boat of hers"),
+    ]
+    (tmp_path / "t.csv").write_text("file,caption\n" + "".join(f'{name},"{text}"\n' for name, text in table))
+    lists = {
+        "block_words": "# words\r\nsecret\r\n",
+        "block_domains": "bad.example\n",
+        "opt_out": "artist.example\n",
+        "evaluation_texts": evaluation,
+    }
+    settings = []
+    for name, text in lists.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+        settings += ["--set", f'lists.{name}=["{tmp_path}/{name}.txt"]']
+    out = tmp_path / "out"
+    assert main(["pairs", str(tmp_path / "t.csv"), "--out", str(out), "--workers", "1", *settings]) == 0
+
+    drops = {(row["kind"], row["reason"], row["detail"]) for row in rows(out, "drops/*.parquet")}
+    assert drops == {
+        ("pair", "blocked_word", "secret"),
+        ("pair", "contaminated", " ".join(evaluation.split()[:13])),
+        ("pair", "blocked_domain", "bad.example"),
+        ("pair", "opted_out", "opt-out list: artist.example"),
+    }
+    with tarfile.open(out / "shards/image_text/00000.tar") as tar:
+        texts = [tar.extractfile(name).read() for name in tar.getnames() if name.endswith(".txt")]  # type: ignore[union-attr]
+    assert texts == [b"mail email@example.com for the boat"]
+    manifest = decode_manifest((out / "shards/manifest.json").read_bytes())
+    manifest.check()
+    assert (manifest.pairs.entered, manifest.pairs.kept) == (5, 1)
+    assert len(list(out.glob("lists/*.bin"))) == 1

@@ -235,17 +235,6 @@ def test_a_document_is_known_by_medium_and_caption(tmp_path: Path) -> None:
     assert keys == [bytes.fromhex(row["key"]) for row in tables["documents"]]
 
 
-def test_personal_data_goes_from_captions(tmp_path: Path) -> None:
-    """Captions are scrubbed like the text of pages, unless that is switched off."""
-    path = tmp_path / "t.csv"
-    path.write_text("url,caption\nhttps://a.example/1.jpg,mail jane.doe@mail.net\n")
-    _, scrubbed = extracted(tmp_path / "run", path)
-    _, kept = extracted(tmp_path / "other", path, config=load_config("", "none", ["pii.emails=false"]))
-
-    assert [text for _, text in captions(scrubbed)] == ["mail email@example.com"]
-    assert [text for _, text in captions(kept)] == ["mail jane.doe@mail.net"]
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with pictures, and what a table in it should not reach."""

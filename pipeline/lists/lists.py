@@ -11,7 +11,7 @@ entries takes 8 n bytes; nothing of an entry but its hash leaves its file, so li
 
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from io import BytesIO
 from typing import Any
 
@@ -27,6 +27,7 @@ from pipeline.store import Store
 from schemas.drops import Drop, DropKind, DropReason
 from schemas.errors import InputError
 
+FOLDER = "lists"  # of a run
 NGRAM_WORDS = 13  # GPT-3, appendix C
 MIN_WORDS = 8  # GPT-3, appendix C: the shortest text that is looked for, as a whole
 
@@ -126,10 +127,15 @@ def compile_pictures(config: ListsConfig) -> bytes:
 
 def stored(store: Store, blob: bytes) -> str:
     """Puts a blob into the run's folder, if it is not there; returns its name."""
-    name = f"lists/{hashlib.sha256(blob).hexdigest()[:32]}.bin"
+    name = f"{FOLDER}/{hashlib.sha256(blob).hexdigest()[:32]}.bin"
     if not store.exists(name):
         store.write(name, blob)
     return name
+
+
+def prune(store: Store, kept: Collection[str]) -> None:
+    """Takes the blobs out of the run's folder that are not of these names."""
+    store.remove([name for name in store.files(FOLDER) if name not in kept])
 
 
 @functools.lru_cache(maxsize=1)
