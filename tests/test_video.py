@@ -15,7 +15,7 @@ from pipeline.video.cut import Clip, cut
 from pipeline.video.plan import Seen, Span, keyframe_spans
 from schemas.drops import Drop, DropReason
 from tests.pictures import encode, photo
-from tests.videos import video
+from tests.videos import sound, video
 
 SHARED = Path(__file__).parents[1] / "../shared/data/video"
 
@@ -83,6 +83,32 @@ def test_a_group_longer_than_a_clip_is_encoded_again() -> None:
     assert [2.0, 2.0, 1.0] == [round(clip.duration_s, 3) for clip in clips]
 
 
+def _keys(data: bytes) -> list[float]:
+    with av.open(io.BytesIO(data)) as container:
+        return [frame.time for frame in container.decode(video=0) if frame.key_frame]
+
+
+def test_keyframes_are_kept() -> None:
+    """Passed through or encoded again, a clip has its source's keyframes, of those that are closer than a second not all; it begins with one."""
+    passed, again = (_clips(video(5, gop=15), VideoConfig(clip_s=3, max_height_px=high)) for high in (64, 32))
+    (dense,) = _clips(video(3, gop=1), VideoConfig(max_height_px=32))
+
+    assert [[0, 1.5], [0, 1.5]] == [_keys(clip.data) for clip in passed]
+    assert [[0, 1.5], [0, 1.5]] == [_keys(clip.data) for clip in again]
+    assert [0, 1, 2] == _keys(dense.data)
+
+
+@pytest.mark.parametrize("high", [64, 32])
+def test_frames_keep_their_times(high: int) -> None:
+    """Of a variable rate, from a start other than 0, with frames that lean on later ones: each frame is shown when it was, counted from the clip's start."""
+    ticks = [7000 + 10 * n * n for n in range(30)]
+    clips = _clips(video(3, ticks=ticks, gop=6), VideoConfig(clip_s=6, max_height_px=high))
+
+    shown = [clip.start_s + time for clip in clips for time in _times(clip.data)]
+    assert [0] * len(clips) == [_times(clip.data)[0] for clip in clips]
+    assert pytest.approx([(tick - 7000) / 1000 for tick in ticks], abs=0.001) == shown
+
+
 def test_turned_videos_stand_upright() -> None:
     """A turn that the container states is done to the frames, as readers of shards do not look for it."""
     source = video(2)
@@ -126,18 +152,6 @@ def test_a_path_is_as_good_as_a_file() -> None:
         assert cut(file.name, VideoConfig()) == _clips(video(2))
 
 
-def _audio() -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("aac", rate=8000)
-        frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
-        frame.sample_rate = 8000
-        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return file.getvalue()
-
-
 @pytest.mark.parametrize(
     ("make", "config", "reason"),
     [
@@ -145,7 +159,7 @@ def _audio() -> bytes:
         (lambda: b"<html><body>gone</body></html>", {}, DropReason.NOT_A_VIDEO),
         (lambda: encode(photo(), "JPEG"), {}, DropReason.NOT_A_VIDEO),
         (lambda: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", {}, DropReason.NOT_A_VIDEO),
-        (_audio, {}, DropReason.NOT_A_VIDEO),
+        (sound, {}, DropReason.NOT_A_VIDEO),
         (lambda: video(1, format="avi", codec="mpeg4"), {}, DropReason.UNSUPPORTED_FORMAT),
         (lambda: video(1, codec="libx265", format="mp4").replace(b"hev1", b"xxxx"), {}, DropReason.UNSUPPORTED_FORMAT),
         (lambda: video(2), {"max_source_pixels": 6000}, DropReason.TOO_MANY_PIXELS),

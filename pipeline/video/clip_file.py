@@ -22,6 +22,9 @@ _PRESET = "veryfast"  # ours
 # The last two make all processors give the same pixels.
 _SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 _FORMAT = "yuv420p"
+_KEY_DISTANCE_S = (
+    1.0  # ours: training takes one frame a second, and sources of keyframes alone would become many times as large
+)
 
 
 class _File:
@@ -54,7 +57,7 @@ class PassedClip(_File):
 
 
 class EncodedClip(_File):
-    """A clip of frames, encoded by x264; its times count from the first one."""
+    """A clip of frames, encoded by x264; its times count from the first one. The source's keyframes stay keyframes, up to one a second."""
 
     def __init__(self, size: tuple[int, int], rate: Fraction, tick_s: Fraction, crf: int) -> None:
         super().__init__("mp4")
@@ -63,11 +66,15 @@ class EncodedClip(_File):
         self._stream.pix_fmt = _FORMAT
         self._stream.codec_context.time_base = self._tick_s = tick_s
         self._stream.codec_context.thread_count = 1
+        self._next_key = 0
 
-    def add(self, frame: VideoFrame, tick: int) -> None:
+    def add(self, frame: VideoFrame, tick: int, is_key: bool) -> None:
         """Adds a frame, whose times it changes."""
         frame.pts, frame.time_base = tick, self._tick_s
-        frame.pict_type = PictureType.NONE  # else the encoder repeats the source's keyframes
+        is_key = is_key and tick >= self._next_key
+        frame.pict_type = PictureType.I if is_key else PictureType.NONE
+        if is_key:
+            self._next_key = tick + int(_KEY_DISTANCE_S / self._tick_s)
         self._container.mux(self._stream.encode(frame))
 
     def close(self) -> bytes:

@@ -4,7 +4,7 @@
 
 Every frame of a clip is decoded once, which also proves the clip whole; frames come and go one by one, so that memory holds a decoder's few and the
 clips themselves. Sound is dropped (no reader of the shards listens), and so is all metadata. Packets of H.264 and VP9 that fit are passed through as
-they are; all else becomes H.264 in MP4, which every reader of video shards decodes. It is x264 that encodes, as PyAV's wheels hold it: it is GPL,
+they are; all else becomes H.264 in MP4, which every reader of video shards decodes, with its keyframes where the source had them. It is x264 that encodes, as PyAV's wheels hold it: it is GPL,
 which matters to who ships it together with this program.
 """
 
@@ -169,12 +169,12 @@ class _Clip:
             return
         if not self.frames:
             self._first = tick
-        planned = self._planned
+        planned, is_key = self._planned, frame.key_frame
         if planned.passed is None:
             frame = upright(frame, planned.size, planned.rotation)
             if not isinstance(self._file, EncodedClip):
                 self._file = EncodedClip(planned.size, rate, planned.tick_s, crf)
-            self._file.add(frame, tick - self._first)
+            self._file.add(frame, tick - self._first, is_key)
         if 2 * self._last < self.span.start + self.span.end:
             self._middle = frame
         self.frames, self._last = self.frames + 1, tick
