@@ -244,8 +244,6 @@ def _pairs(options: argparse.Namespace) -> None:
     from pipeline.read.tables import find_tables
     from pipeline.runfolder import RunFolder
 
-    # In a table a picture may have many captions: that is no sign of an icon or of a copied page.
-    options.set = ["select.same_images=false", "select.max_url_pages=0", *options.set]
     source = _source(options)
     digests = Digests(RunFolder(_absolute(options.out)))
     tables = find_tables(options.inputs, media=options.media, caption=options.caption, digests=digests.known)

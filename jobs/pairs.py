@@ -16,8 +16,7 @@ from schemas.document import MediumKind
 def run(job: Job, tables: list[Table], kind: MediumKind, source: fetch.Source = fetch.Source()) -> None:
     """Tables to shards."""
     extract(job, tables, kind)
-    # A row is a pair: rows that share a picture are no copies of each other, and shard counts a picture's texts.
-    selection.run(job, msgspec.structs.replace(job.config.select, max_url_pages=0, same_images=False))
+    selection.run(job)
     fetch.run(job, source=source)
     shard.run(job)
 

@@ -18,10 +18,12 @@ from pipeline.transforms.select import Select
 from schemas.errors import OutputError
 
 
-def run(job: Job, config: SelectConfig | None = None) -> None:
-    """Selects among all extracted documents, by the job's configuration or another one."""
+def run(job: Job) -> None:
+    """Selects among all extracted documents."""
     extract = job.needs("extract", STAGE)
-    config = config or job.config.select
+    config = job.config.select
+    if job.total("extract", "pairs.in"):  # a captions table: rows that share a picture are no copies of each other
+        config = msgspec.structs.replace(config, max_url_pages=0, same_images=False)
     lists = job.text_lists
     runs = runs_before(config.against, job.url)
     tombstones = inherit(job.folder.store, runs)

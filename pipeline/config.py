@@ -43,7 +43,8 @@ class SelectConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `banned_url_words` are matched as whole words of the page's URL, case folded. `near_duplicates` is the share of common runs of five words
     from which on the worse of two texts goes (0..1, by MinHash). A picture goes whose every URL stands on more than `max_url_pages` pages, a
     paragraph that stands on `max_domain_paragraphs` pages of its domain and more. Of pages with the same set of pictures the latest stays,
-    if `same_images`. `against` are folders of finished runs (paths or URLs): their pages and copies of these go.
+    if `same_images`. Rows of a captions table may share a picture: the two rules about pictures are for pages. `against` are folders of
+    finished runs (paths or URLs): their pages and copies of these go.
     """
 
     against: list[str] = []

@@ -14,6 +14,7 @@ from jobs.job import Job
 from jobs.presets import read_config
 from jobs.progress import Progress
 from pipeline.read.tables import find_tables
+from pipeline.report import read_manifest
 from pipeline.runfolder import RunFolder
 from schemas.manifest import decode_manifest
 from tests import crawls
@@ -39,11 +40,10 @@ def rows(out: Path, pattern: str) -> list[dict[str, object]]:
 
 def test_rows_go_through_select_and_fetch(tmp_path: Path) -> None:
     """Of equal rows one stays; a picture keeps all its captions; each picture is taken once, from the copies."""
-    settings = ["select.same_images=false", "select.max_url_pages=0"]
     out = tmp_path / "run"
     folder = RunFolder(str(out))
     folder.claim()
-    job = Job(folder, read_config("m3w", settings), Engine(1, [], [str(out)]), Progress())
+    job = Job(folder, read_config("m3w"), Engine(1, [], [str(out)]), Progress())
     pairs.extract(job, find_tables([str(table(tmp_path))]), "image")
     selection.run(job)
     fetch.run(job)
@@ -52,6 +52,21 @@ def test_rows_go_through_select_and_fetch(tmp_path: Path) -> None:
     assert [(row["kind"], row["reason"]) for row in rows(out, "drops/select-*.parquet")] == [("pair", "duplicate_url")]
     assert job.total("select", "pairs.dropped.duplicate_url") == 1
     assert sorted(str(row["status"]) for row in rows(out, "media/*.parquet")) == ["not_an_image", "ok", "ok", "ok"]
+
+
+def test_stages_of_a_table_can_be_run_one_by_one(tmp_path: Path) -> None:
+    """select, fetch and shard know a table by its rows: after `m3w pairs` there is nothing for them to do, and no other rule to do it by."""
+    out = tmp_path / "run"
+    options = ["--out", str(out), "--workers", "1"]
+    assert main(["pairs", str(table(tmp_path)), *options]) == 0
+    before = {path: path.read_bytes() for path in (out / "shards").rglob("*") if path.is_file()}
+    stages = {path: path.read_bytes() for path in (out / "stages").iterdir()}
+    for stage in ("select", "fetch", "shard"):
+        assert main([stage, *options]) == 0
+
+    assert {path: path.read_bytes() for path in (out / "stages").iterdir()} == stages
+    assert {path: path.read_bytes() for path in (out / "shards").rglob("*") if path.is_file()} == before
+    assert read_manifest(RunFolder(str(out))).pairs.kept == CAPTIONS + 2
 
 
 def test_a_wrong_table_harms_no_other_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
