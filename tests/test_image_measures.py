@@ -141,15 +141,3 @@ def test_columns_are_the_tables() -> None:
     assert hashlib.md5(data, usedforsecurity=False).digest() == columns["source_md5"]
     assert columns["pdq"] is None
     assert 8 == len(bytes.fromhex(plain.dhash))
-
-
-def test_pdq_is_an_option() -> None:
-    """With `images.pdq` a picture has 256 bits that a smaller copy shares nearly all of."""
-    pytest.importorskip("pdqhash")
-    image = textured(640, 480)
-    one, other = (prepare(encode(copy, "PNG"), ImageConfig(pdq=True)) for copy in (image, image.resize((320, 240))))
-    assert isinstance(one, Picture)
-    assert isinstance(other, Picture)
-
-    assert 64 == len(one.pdq)
-    assert (int(one.pdq, 16) ^ int(other.pdq, 16)).bit_count() <= 31  # the distance that Meta advises

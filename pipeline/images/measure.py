@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from schemas.errors import SurroundingsError
-
 _SIDE_PX = 32
 _GREY_PX = 256  # ours: letters of a page of 40 lines are still 5 px high
 _SOFT_PX = 2  # ours: radius of the blur that a picture is compared with; 1 and 3 part sharp from blurred less well
@@ -91,17 +89,3 @@ def sharpness(grey_copy: Image.Image) -> float:
         steps += int(before.sum(dtype=np.int64))
         lost += int(np.maximum(before - after, 0).sum(dtype=np.int64))
     return lost / steps if steps else 0.0
-
-
-def pdq(image: Image.Image) -> str:
-    """Meta's PDQ hash of 256 bits, in 64 hex digits.
-
-    Raises:
-        SurroundingsError: the package pdqhash is not installed.
-    """
-    try:
-        import pdqhash  # an extra: only who has block lists of such hashes needs it
-    except ImportError as error:
-        raise SurroundingsError("images.pdq needs the package pdqhash: pip install pdqhash") from error
-    bits, _ = pdqhash.compute(np.asarray(image.convert("RGB")))
-    return np.packbits(bits.astype(np.uint8)).tobytes().hex()

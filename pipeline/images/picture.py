@@ -19,7 +19,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from pipeline.images.formats import PictureFormat, sniff
 from pipeline.images.header import Header, read_header
-from pipeline.images.measure import colour_spread, dhash, grey, mean_colour, pdq, phash, reduced, sharpness
+from pipeline.images.measure import colour_spread, dhash, grey, mean_colour, phash, reduced, sharpness
+from pipeline.images.pdq import pdq
 from pipeline.images.pixels import (
     DECODED,
     DECODER_FAULTS,
@@ -63,7 +64,7 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     short_side_px: Annotated[int, msgspec.Meta(ge=1)] = 512  # ours: 320 in training (Flamingo B.1.2), and room to crop
     # Pillow's quality, 1 to 95, of JPEGs that have to be encoded again.
     jpeg_quality: Annotated[int, msgspec.Meta(ge=1, le=95)] = 90  # ours
-    # Whether pictures get a PDQ hash, which some block lists are made of; needs the package pdqhash.
+    # Whether pictures get a PDQ hash, which some block lists are made of.
     pdq: bool = False
 
 
