@@ -52,7 +52,7 @@ class SelectConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     banned_url_words: list[str] = []
     near_duplicates: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.75  # FineWeb
     max_url_pages: Annotated[int, msgspec.Meta(ge=0)] = 10  # OBELICS
-    max_domain_paragraphs: Annotated[int, msgspec.Meta(ge=0)] = 3  # OBELICS
+    max_domain_paragraphs: Annotated[int, msgspec.Meta(ge=0)] = 3  # OBELICS; headings stay with their sections
     same_images: bool = True  # OBELICS
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +75,25 @@ def test_a_page_falls_with_its_last_text_or_medium() -> None:
     assert weed_nodes([Text("a"), medium("x")], {}, {0: 5}, {}, CONFIG).page is DropReason.NO_TEXT_LEFT
     assert weed_nodes([medium("x"), medium("y")], {(0, 0): 9}, {}, {}, CONFIG).page is None
     assert weed_nodes([Text("a"), medium("x")], {(0, 0): 9}, {}, {}, CONFIG).page is DropReason.NO_IMAGE
+
+
+@pytest.mark.parametrize(
+    ("texts", "repeated", "gone"),
+    [
+        (["# Objective", "one"], [0], []),
+        (["# Objective", "notice"], [0, 1], [0, 1]),
+        (["# Objective", "## Part", "one"], [0, 1], []),
+        (["## Part", "# Next", "one"], [0], [0]),
+        (["one", "## Share"], [1], [1]),
+        (["#hashtag notice", "one"], [0], [0]),
+        (["####### no heading", "one"], [0], [0]),
+    ],
+)
+def test_a_repeated_heading_stays_with_its_section(texts: list[str], repeated: list[int], gone: list[int]) -> None:
+    """As long as something of its section is left: a paragraph, a deeper heading with one; the end or its equal end the section."""
+    nodes: list[Text | DraftMedium] = [medium("x"), *map(Text, texts)]
+
+    assert [place + 1 for place in gone] == weed_nodes(nodes, {}, dict.fromkeys(repeated, 3), {}, CONFIG).nodes
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=10), st.randoms(use_true_random=False))

@@ -151,30 +151,48 @@ def weed_nodes(
 
     A medium goes with its last candidate, for the reason that its best one has.
     """
-    gone: list[int] = []
-    drops: list[Drop] = []
-    medium = text = texts_left = media_left = 0
+    drops: dict[int, Drop] = {}  # by place
+    medium = text = 0
     for place, node in enumerate(nodes):
-        drop = None
         if isinstance(node, Text):
             if text in texts:
-                drop = _boilerplate(node, texts[text], config)
+                drops[place] = _boilerplate(node, texts[text], config)
             text += 1
-        else:
-            ranks = range(min(len(node.candidates), MAX_CANDIDATES))
-            if all((medium, rank) in urls or (medium, rank) in unusable for rank in ranks):
-                why = unusable.get((medium, 0))
-                drop = _unusable(node, why) if why else _frequent(node, urls[medium, 0], config)
-            medium += 1
-        if drop is not None and place < MAX_NODES:
-            gone.append(place)
-            drops.append(drop)
-        elif isinstance(node, Text):
-            texts_left += 1
-        else:
-            media_left += 1
-    page = DropReason.NO_TEXT_LEFT if text and not texts_left else DropReason.NO_IMAGE if not media_left else None
-    return Weeded(nodes=gone, candidates=sorted(urls.keys() | unusable.keys()), drops=drops, page=page)
+            continue
+        ranks = range(min(len(node.candidates), MAX_CANDIDATES))
+        if all((medium, rank) in urls or (medium, rank) in unusable for rank in ranks):
+            why = unusable.get((medium, 0))
+            drops[place] = _unusable(node, why) if why else _frequent(node, urls[medium, 0], config)
+        medium += 1
+    _spare(nodes, drops)
+    left = [node for place, node in enumerate(nodes) if place not in drops]
+    texts_left = sum(isinstance(node, Text) for node in left)
+    page = DropReason.NO_TEXT_LEFT if text and not texts_left else None
+    if page is None and texts_left == len(left):
+        page = DropReason.NO_IMAGE
+    candidates = sorted(urls.keys() | unusable.keys())
+    return Weeded(nodes=sorted(drops), candidates=candidates, drops=[drops[at] for at in sorted(drops)], page=page)
+
+
+def _spare(nodes: list[Text | DraftMedium], drops: dict[int, Drop]) -> None:
+    """Takes out of what goes the headings that have something of their sections left, and what cannot be written down.
+
+    OBELICS counts no headings: it drops paragraphs of less than four words before. On pages of courses and manuals nine of ten repeated
+    paragraphs are headings (`# Objective`, `### Output`), whose sections differ.
+    """
+    following = 0  # the level of the next node that is left; 0 at the end
+    for place in reversed(range(len(nodes))):
+        own = _level(nodes[place])
+        if place in drops and (own < following or place >= MAX_NODES):
+            del drops[place]
+        if place not in drops:
+            following = own
+
+
+def _level(node: Text | DraftMedium) -> int:
+    """1 to 6 for a heading, 7 for anything else."""
+    mark = node.text.partition(" ")[0] if isinstance(node, Text) else ""
+    return len(mark) if 0 < len(mark) < 7 and mark == "#" * len(mark) else 7
 
 
 def _boilerplate(node: Text, pages: int, config: SelectConfig) -> Drop:
