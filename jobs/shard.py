@@ -15,6 +15,7 @@ from pipeline.stages.picks import MEDIUM, CandidateTask, MediaTask
 from pipeline.stages.repeats import block_bytes
 from pipeline.stages.selection import CANDIDATE
 from pipeline.stages.shard import STAGE, ShardTask, shard_count, write_one_shard
+from pipeline.takedown.taken import tombstone_files
 from pipeline.transforms.assemble import Assemble
 from pipeline.transforms.spread import Spread
 from schemas.manifest import encode_manifest
@@ -25,8 +26,8 @@ def run(job: Job) -> None:
     select, fetch = job.needs("select", STAGE), job.needs("fetch", STAGE)
     config = job.config
     rules = (config.image_filters, config.pairs, config.pii, config.shard.seed)
-    lists = job.picture_lists, job.text_lists
-    assembled = digest("assemble", RULES_VERSION, rules, *lists, select.identity, fetch.identity)
+    lists, tombstones = (job.picture_lists, job.text_lists), tombstone_files(job.folder.store)
+    assembled = digest("assemble", RULES_VERSION, rules, lists, tombstones, select.identity, fetch.identity)
     identity = digest(STAGE, assembled, config.shard)
     if job.is_done(STAGE, identity) and job.folder.store.exists(MANIFEST):
         return
@@ -92,7 +93,8 @@ def _media_tasks(job: Job, media_parts: list[str], buckets: int) -> list[MediaTa
     filters, lists = job.config.image_filters, job.picture_lists
     if job.total("extract", "pairs.in"):  # a captions table: many rows may tell of one picture
         filters = msgspec.structs.replace(filters, max_documents=0)
-    return [
-        MediaTask(run_url=job.url, part=part, number=number, buckets=buckets, filters=filters, lists=lists)
-        for number, part in enumerate(media_parts)
-    ]
+    tombstones = tuple(tombstone_files(job.folder.store))
+    every = MediaTask(
+        run_url=job.url, part="", number=0, buckets=buckets, filters=filters, lists=lists, tombstones=tombstones
+    )
+    return [msgspec.structs.replace(every, part=part, number=n) for n, part in enumerate(media_parts)]

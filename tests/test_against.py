@@ -1,14 +1,21 @@
 """What an earlier run holds, and what was taken down, does not come back: by URL, by text, by nearly the same text."""
 
+import io
+import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from jobs.cli import main
 from pipeline.stages.media_index import key16
+from pipeline.takedown.taken import Taken
 from pipeline.urls import page_key
+from schemas.shard import read_shard
+from schemas.tables import TOMBSTONES
 from tests import crawls
 
 EARLIER = "http://first.example"
@@ -37,6 +44,16 @@ TEXTS = {
     name: crawls.prose(number, 24) for number, name in enumerate(("one", "two", "three", "four", "five", "six"), 700)
 }
 NEAR = TEXTS["two"].replace(" river ", " lake ").replace(" fog ", " mist ")
+
+
+def shown(run: Path) -> set[str]:
+    """The URLs of the media in the finished documents."""
+    found = set()
+    for tar in (run / "shards/interleaved").glob("*.tar"):
+        with tar.open("rb") as file:
+            documents = [json.loads(sample.members["json"]) for sample in read_shard(file)]
+        found |= {node["url"] for document in documents for node in document["nodes"] if node["kind"] != "text"}
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -114,16 +131,69 @@ def test_the_same_folder_does_not_take_back_what_was_taken_down(first: Path, tmp
         "http://mirror.example/one": "duplicate_text",
         "http://mirror.example/two": "near_duplicate",
     }
-    take_down(run, f"{EARLIER}/one.html", f"{EARLIER}/two.html", f"{EARLIER}/absent.html")
+    take_down(run, f"{EARLIER}/one.html", f"{EARLIER}/two.html", f"{EARLIER}/absent.html", f"{EARLIER}/3-0.png")
     command = ["crawl", warc, "--out", str(run), "--workers", "1", "--set", "select.near_duplicates=0.8"]
     assert main(command) == 0
 
     gone = {f"{EARLIER}/one.html", f"{EARLIER}/two.html", "http://mirror.example/one", "http://mirror.example/two"}
     assert {url: row["reason"] for url, row in dropped(run).items()} == dict.fromkeys(gone, "taken_down")
     assert kept(run) == {f"{EARLIER}/three.html", f"{EARLIER}/four.html"}
+    assert shown(run) == {f"{EARLIER}/2-0.png", f"{EARLIER}/2-1.png", f"{EARLIER}/3-1.png"}
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.suffix in (".parquet", ".tar")}
     assert main(command) == 0
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.suffix in (".parquet", ".tar")} == before
+
+
+def test_a_picture_that_was_taken_down_stays_out_of_later_runs(first: Path, tmp_path: Path) -> None:
+    """By its URL, as one of several candidates, by its bytes under another URL, and, since it was asked for, by what looks the same."""
+    earlier = Path(shutil.copytree(first, tmp_path / "earlier"))
+    taken, other = f"{EARLIER}/2-0.png", f"{EARLIER}/2-1.png"
+    take_down(earlier, taken, other, similar=6)
+    with Image.open(io.BytesIO(crawls.picture(4))) as picture:
+        picture.save(alike := io.BytesIO(), "JPEG")
+    pictures = {
+        taken: crawls.picture(900),
+        "http://second.example/rendition.png": crawls.picture(901),
+        "http://second.example/same.png": crawls.picture(4),
+        "http://second.example/alike.png": alike.getvalue(),
+        "http://second.example/new.png": crawls.picture(902),
+    }
+    images = [
+        *(f'<img src="{url}" alt="a picture">' for url in pictures if "rendition" not in url),
+        f'<img src="/rendition.png" srcset="{other} 2x" alt="a picture">',
+    ]
+    body = "".join(f"<p>{crawls.prose(number)}</p>{image}" for number, image in enumerate(images))
+    page = f"<html><body><article><h1>A page</h1>{body}</article></body></html>".encode()
+    records = [crawls.record(url, data, "image/png") for url, data in pictures.items()]
+    warc = crawls.write_warc(
+        tmp_path / "second.warc.gz", [crawls.record("http://second.example/page", page, "text/html"), *records]
+    )
+    out = tmp_path / "run"
+    assert main(["crawl", str(warc), "--out", str(out), "--workers", "1", "--against", str(earlier)]) == 0
+
+    assert shown(out) == {"http://second.example/new.png"}
+    dropped = json.loads((out / "shards/manifest.json").read_bytes())["images"]["dropped"]
+    assert {stage: reasons.get("taken_down") for stage, reasons in dropped.items()} == {"select": 2, "shard": 2}
+    asked = [url for path in (out / "media-urls").glob("*.parquet") for url in pq.read_table(path)["url"].to_pylist()]
+    assert sorted(asked) == [f"http://second.example/{name}.png" for name in ("alike", "new", "same")]
+
+
+def test_a_look_alike_goes_only_where_it_was_asked_for() -> None:
+    """Tombstones say by how many bits; without them only bytes and URLs count; pictures without a perceptual hash are like none."""
+    phash = bytes.fromhex("f0f0f0f0f0f0f0f0")
+    near = bytes.fromhex("f0f0f0f0f0f0f0f3")
+    row = {"media_key": bytes(16), "sha256": bytes(32), "source_sha256": None, "phash": near}
+
+    def taken(**tombstone: object) -> Taken:
+        return Taken(pa.Table.from_pylist([{"kind": "medium"} | tombstone], schema=TOMBSTONES))
+
+    assert not taken(phash=phash).medium(row)
+    assert not taken(phash=phash, max_distance=1).medium(row)
+    assert taken(phash=phash, max_distance=2).medium(row)
+    assert not taken(phash=bytes(8), max_distance=0).medium(row | {"phash": bytes(8)})
+    assert taken(sha256=bytes(32)).medium(row)
+    assert taken(key=bytes(16)).medium(row)
+    assert not Taken(TOMBSTONES.empty_table()).medium(row)
 
 
 def test_bad_folders_are_refused_before_anything_is_done(first: Path, tmp_path: Path) -> None:

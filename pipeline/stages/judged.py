@@ -15,6 +15,7 @@ from pipeline.lists.policies import Policies
 from pipeline.stages.policies import unpack_rules
 from pipeline.stages.refused import Why, pack_refused, refused_candidates
 from pipeline.stages.selection import Bucketed, SelectTask, document_keys, read_documents, refusals
+from pipeline.takedown.taken import taken_from
 from schemas.document import decode_draft_nodes
 
 
@@ -44,11 +45,12 @@ def judge(task: JudgeTask, note: Note, skip: frozenset[int]) -> Judged:
 
 def _candidates(select: SelectTask, policies: Policies, refused: Set[int]) -> list[tuple[int, int, int, Why]]:
     lists = text_lists(select.run_url, select.lists) if select.lists else None
-    if not policies and (lists is None or not lists.asks_places):
+    taken = taken_from(select.run_url, select.tombstones)
+    if not policies and not taken.has_places and (lists is None or not lists.asks_places):
         return []
     return [
         (row, *one)
         for row, nodes in enumerate(read_documents(select, ["nodes"])["nodes"].to_pylist())
         if row not in refused
-        for one in refused_candidates(decode_draft_nodes(nodes), lists, policies)
+        for one in refused_candidates(decode_draft_nodes(nodes), lists, policies, taken)
     ]

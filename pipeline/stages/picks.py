@@ -25,11 +25,13 @@ from pipeline.stages import repeats
 from pipeline.stages.extract import TRACK_RANK
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_numbers, split
 from pipeline.stages.selection import CANDIDATE, SelectTask, candidate_records
+from pipeline.takedown.taken import taken_from
 from schemas.document import DraftMedium, MediumKind, Text, decode_draft_nodes
 from schemas.drops import Drop, DropReason
 from schemas.tables import MEDIA, SELECTED, read_table
 
 REASONS = tuple(DropReason)
+_TAKEN_DOWN = REASONS.index(DropReason.TAKEN_DOWN)
 EXTENSIONS = ("jpg", "png", "webp", "mp4", "webm", "vtt")
 _MEASURES = [
     ("ok", "?"),
@@ -75,14 +77,14 @@ class MediaTask(msgspec.Struct, frozen=True, kw_only=True):
     buckets: int
     filters: ImageFilterConfig
     lists: str = ""  # the name of the lists of pictures in the run's folder; "" for none
+    tombstones: tuple[str, ...] = ()  # the tables of what was taken down
     frequent: bytes = b""
 
 
 def picture_keys(task: MediaTask, note: Note, skip: frozenset[int]) -> list[tuple[str, int, bytes]]:
     """The pictures of a part that pass the image filters, under all keys that find repeated ones (see `repeats.picture_keys`)."""
-    lists = picture_lists(task.run_url, task.lists) if task.lists else None
     rows = [row for row in _media(task).to_pylist() if row["status"] == "ok" and row["kind"] == "image"]
-    rows = [row for row in rows if _verdict(row, task.filters, lists) is None]
+    rows = [row for row in rows if _verdict(row, task) is None]
     keys = np.zeros(len(rows), dtype=KEY)
     keys["hi"], keys["lo"] = key_numbers(row["media_key"] for row in rows).T
     pictures = repeats.picture_records(rows, task.number)
@@ -95,9 +97,8 @@ def media_records(task: MediaTask, note: Note, skip: frozenset[int]) -> Bucketed
     records = np.zeros(table.num_rows, dtype=MEDIUM)
     records["hi"], records["lo"] = key_numbers(table["media_key"].to_pylist()).T
     records["media_part"] = task.number
-    lists = picture_lists(task.run_url, task.lists) if task.lists else None
     for record, row in zip(records, table.to_pylist(), strict=True):
-        _fill(record, row, task.filters, lists)
+        _fill(record, row, task)
     _mark_frequent(records, join([task.frequent], repeats.FREQUENT), task.filters.max_documents)
     return list(split(records, task.buckets))
 
@@ -108,7 +109,7 @@ def _media(task: MediaTask) -> Any:
         return read_table(file, MEDIA, name)
 
 
-def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig, lists: PictureLists | None) -> None:
+def _fill(record: Any, row: dict[str, Any], task: MediaTask) -> None:
     record["generation"], record["clip"] = row["generation"] or 0, row["clip"] or 0
     record["round"] = -1 if row["rank"] is None else row["rank"]
     if row["status"] != "ok":
@@ -121,22 +122,22 @@ def _fill(record: Any, row: dict[str, Any], filters: ImageFilterConfig, lists: P
         record[field] = np.void(row[field] or bytes(MEDIUM[field].itemsize))
     record["colour"] = repeats.colour_number(row["colour"])
     record["extension"] = EXTENSIONS.index(row["extension"] or "vtt")
-    verdict = _verdict(row, filters, lists)
+    verdict = _verdict(row, task)
     record["ok"] = verdict is None
     if verdict is not None:
         record["reason"], record["value"], record["threshold"] = REASONS.index(verdict[0]), verdict[1], verdict[2]
 
 
-def _verdict(
-    row: dict[str, Any], filters: ImageFilterConfig, lists: PictureLists | None
-) -> tuple[DropReason, float, float] | None:
-    verdict = _listed(row, lists) if lists is not None else None
+def _verdict(row: dict[str, Any], task: MediaTask) -> tuple[DropReason, float, float] | None:
+    if taken_from(task.run_url, task.tombstones).medium(row):
+        return DropReason.TAKEN_DOWN, np.nan, np.nan
+    verdict = _listed(row, picture_lists(task.run_url, task.lists)) if task.lists else None
     if verdict is None and row["kind"] == "image":
         verdict = judge(
             row["source_width"],
             row["source_height"],
             int(row["spread"]),
-            filters,
+            task.filters,
             sharpness=row["sharpness"],
             text_share=row["text_share"],
         )
@@ -251,6 +252,9 @@ def pick(media: list[tuple[int, DraftMedium]], matches: Records) -> list[Any]:
 
 
 def _best(medium: DraftMedium, matches: Records) -> Any:
+    taken = matches[~matches["ok"] & (matches["reason"] == _TAKEN_DOWN)]
+    if len(taken):  # candidates of one medium show the same
+        return failure(medium, taken)
     usable = matches[matches["ok"]]
     return usable[0] if len(usable) else failure(medium, matches)
 

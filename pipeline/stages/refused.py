@@ -14,8 +14,9 @@ import numpy as np
 from pipeline.lists.lists import TextLists
 from pipeline.lists.policies import Policies
 from pipeline.optout import opt_out
-from pipeline.stages.extract import ranked_urls
+from pipeline.stages.extract import TRACK_RANK, ranked_urls
 from pipeline.stages.packed import Records
+from pipeline.takedown.taken import Taken
 from schemas.document import DraftMedium, Text, decode_draft_nodes
 from schemas.drops import Drop, DropReason
 
@@ -83,13 +84,20 @@ def refusal(
 
 
 def refused_candidates(
-    nodes: list[Text | DraftMedium], lists: TextLists | None, policies: Policies
+    nodes: list[Text | DraftMedium], lists: TextLists | None, policies: Policies, taken: Taken
 ) -> Iterator[tuple[int, int, Why]]:
-    """(medium, rank, why) of what is not to be looked for on behalf of a document's media."""
+    """(medium, rank, why) of what is not to be looked for on behalf of a document's media.
+
+    Candidates of one medium show the same: where one was taken down, the others are not asked for it either.
+    """
     media = (node for node in nodes if isinstance(node, DraftMedium))
     for number, medium in enumerate(media):
-        for rank, url in ranked_urls(medium):
-            if why := refused_place(url, lists, policies):
+        ranked = ranked_urls(medium)
+        gone = next((url for rank, url in ranked if rank < TRACK_RANK and taken.medium_url(url)), None)
+        for rank, url in ranked:
+            if gone is not None:
+                yield number, rank, (DropReason.TAKEN_DOWN, gone[:2000])
+            elif why := refused_place(url, lists, policies):
                 yield number, rank, why
 
 

@@ -5,6 +5,8 @@ with those of all other pages; here are domains, the URLs of media, and the hash
 """
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +17,9 @@ from pipeline.lists.files import Entry
 from pipeline.lists.ngrams import Hashes, member
 from pipeline.lists.pictures import NearHashes
 from pipeline.lists.places import Places
+from pipeline.stages.media_index import key16
 from pipeline.store import Store
+from pipeline.urls import media_key
 from schemas.drops import Drop, DropReason
 from schemas.tables import TOMBSTONES, read_table
 
@@ -32,34 +36,45 @@ class Taken:
 
     def __init__(self, tombstones: pa.Table) -> None:
         domains = tombstones.filter(pc.equal(tombstones["kind"], "domain"))["url"].to_pylist()
+        self._has_domains = bool(domains)
         self._places = Places.made_of((), (Entry(domain, FOLDER) for domain in domains))
         media = tombstones.filter(pc.equal(tombstones["kind"], "medium"))
         self._keys = np.unique(_first_halves(_hashes(media["key"], 16)))
         digests = [_hashes(media[name], 32) for name in ("sha256", "source_sha256")]
         self._digests = np.unique(_first_halves(np.concatenate(digests)))
+        self._has_media = bool(media.num_rows)
         alike = media.filter(pc.and_(pc.is_valid(media["phash"]), pc.is_valid(media["max_distance"])))
         bits, hashes = alike["max_distance"].to_numpy(), _hashes(alike["phash"], 8)
         self._alike = [NearHashes(np.unique(hashes[bits == one], axis=0), one) for one in np.unique(bits).tolist()]
 
+    @property
+    def has_places(self) -> bool:
+        """Whether any domain or URL of a medium was taken down."""
+        return self._has_domains or bool(len(self._keys))
+
     def page(self, url: str) -> Drop | None:
         """Why a page may not be used whose domain was taken down."""
-        domain = self.domain(url)
+        domain = self._places.domain(url)
         return Drop(kind="page", reason=DropReason.TAKEN_DOWN, url=url, detail=domain) if domain else None
 
-    def domain(self, url: str) -> str | None:
-        """The domain of a page or medium, if it was taken down."""
-        return self._places.domain(url)
+    def medium_url(self, url: str) -> bool:
+        """Whether a medium was taken down by its URL or with its domain."""
+        return self._places.domain(url) is not None or (bool(len(self._keys)) and self._has_key(key16(media_key(url))))
 
-    def keys(self, keys: Hashes) -> NDArray[np.bool_]:
-        """Which media were taken down by their URLs, given the first halves of their keys."""
-        return member(keys, self._keys)
-
-    def medium(self, sha256: bytes | None, source_sha256: bytes | None, phash: bytes | None) -> bool:
-        """Whether a medium has the bytes of one that was taken down, or looks like one whose likes were to go, too."""
-        digests = np.frombuffer(b"".join(one for one in (sha256, source_sha256) if one), dtype=np.uint8)
-        if member(_first_halves(digests.reshape(-1, 32)), self._digests).any():
+    def medium(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of the media table has the URL or the bytes of what was taken down, or looks like what was to go with its likes."""
+        if not self._has_media:
+            return False
+        if self._has_key(row["media_key"]):
             return True
-        return phash is not None and any(phash) and any(near.distance(phash) is not None for near in self._alike)
+        digests = b"".join(row[name] or b"" for name in ("sha256", "source_sha256"))
+        if member(_first_halves(np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)), self._digests).any():
+            return True
+        phash = row["phash"] or b""
+        return any(phash) and any(near.distance(phash) is not None for near in self._alike)
+
+    def _has_key(self, key: bytes) -> bool:
+        return bool(member(_first_halves(np.frombuffer(key, dtype=np.uint8).reshape(1, 16)), self._keys)[0])
 
 
 def _hashes(column: pa.ChunkedArray, width: int) -> NDArray[np.uint8]:
