@@ -33,11 +33,10 @@ IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gpt2", "opt", "neox"]
 
 
-def language(family: str = "llama", layers: int = 4, tied: bool = False) -> PreTrainedModel:
+def language(family: str = "llama", layers: int = 4, vocabulary: int = VOCABULARY) -> PreTrainedModel:
     """A language model of 32 channels in evaluation mode."""
     torch.manual_seed(1)
-    new = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4, "vocab_size": VOCABULARY, **IDS}
-    new["tie_word_embeddings"] = tied
+    new = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4, "vocab_size": vocabulary, **IDS}
     grouped = {**new, "intermediate_size": 64, "num_key_value_heads": 2}
     match family:
         case "llama":
@@ -49,7 +48,7 @@ def language(family: str = "llama", layers: int = 4, tied: bool = False) -> PreT
         case "qwen3":
             model = Qwen3ForCausalLM(Qwen3Config(**grouped, head_dim=8))
         case "gpt2":
-            model = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=layers, n_head=4, vocab_size=VOCABULARY, **IDS))
+            model = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=layers, n_head=4, vocab_size=vocabulary, **IDS))
         case "opt":
             model = OPTForCausalLM(OPTConfig(**new, ffn_dim=64, word_embed_proj_dim=32))
         case _:
@@ -66,9 +65,11 @@ def vision() -> PreTrainedModel:
     return CLIPVisionModel(config).eval()
 
 
-def flamingo(family: str = "llama", alpha: float = 0.0, every: int = 2, **xattn: object) -> Flamingo:
+def flamingo(
+    family: str = "llama", alpha: float = 0.0, every: int = 2, vocabulary: int = VOCABULARY, **xattn: object
+) -> Flamingo:
     """Both, with gates open by `alpha`."""
-    base, eyes = language(family), vision()
+    base, eyes = language(family, vocabulary=vocabulary), vision()
     torch.manual_seed(3)
     config = ModelConfig(
         resampler=ResamplerConfig(width=16, layers=2, heads=2, latents=4, frames=4),

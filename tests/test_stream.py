@@ -1,0 +1,250 @@
+"""The stream of batches: the same sequence whoever reads it, from any step on; broken samples and broken shards."""
+
+import io
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from schemas.document import Document, Provenance, Text
+from schemas.document import Image as Picture
+from schemas.errors import ConfigError, InputError, ShardError
+from schemas.markup import render
+from schemas.shard import Sample, encode_index, sample_key, write_shard
+from tests.tiny_models import tokenizer
+from trainer.data.batch import Batch
+from trainer.data.example import ExampleConfig
+from trainer.data.media import MediaConfig, MediumError, picture
+from trainer.data.stream import SetConfig, State, Stream
+from trainer.data.tokens import tokens_of
+from trainer.data.window import IGNORED
+
+# A machine of one core is told that two workers are many.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
+TOKENS = tokens_of(tokenizer(), 1000)
+SIDE = MediaConfig(side=16)
+PAIRS = ExampleConfig(tokens=32)
+
+
+def png(colour: tuple[int, ...], size: tuple[int, int] = (16, 16), mode: str = "RGB") -> bytes:
+    """A picture of one colour."""
+    file = io.BytesIO()
+    Image.new(mode, size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def pair(number: int) -> Sample:
+    """A pair whose picture and text say its number."""
+    members = {"png": png((number % 256, number // 256, 0)), "txt": f"number {number}".encode(), "json": b"{}"}
+    return Sample(f"{number:06d}", members)
+
+
+def document(number: int, pictures: int) -> Sample:
+    """A page with so many pictures, all of one colour."""
+    key, data = sample_key(str(number)), png((number % 256, 9, 9))
+    fields: dict[str, Any] = {"url": "", "source": "src", "rank": 0, "width": 16, "height": 16, "bytes": len(data)}
+    nodes: list[Any] = [Text(f"page {number}")]
+    for place in range(pictures):
+        member = Picture(member=f"{place:03d}.png", sha256="0" * 64, source_sha256="0" * 64, **fields)
+        nodes += [member, Text(f"under picture {place}")]
+    made = Document(
+        key=key, url="", nodes=nodes, text=render(nodes), provenance=Provenance(source="x", offset=0, length=1)
+    )
+    members = {"json": msgspec.json.encode(made), **{f"{place:03d}.png": data for place in range(pictures)}}
+    return Sample(key, members)
+
+
+def write(folder: Path, name: str, samples: list[Sample], index: bool = True) -> str:
+    """A shard with its index beside it."""
+    path = folder / f"{name}.tar"
+    with path.open("wb") as file:
+        entries = write_shard(samples, file)
+        size = file.tell()
+    if index:
+        (folder / f"{name}.index.jsonl").write_bytes(encode_index(entries, size))
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five shards of pairs, 103 in all."""
+    for shard, size in enumerate([30, 7, 40, 0, 26]):
+        write(tmp_path, f"{shard:05d}", [pair(100 * shard + number) for number in range(size)])
+    return tmp_path
+
+
+def stream(folder: Path, batch: int = 12, **options: Any) -> Stream:
+    """A stream of one set."""
+    sets = {"pairs": SetConfig(shards=[str(folder)], batch=batch, streams=3, block=2, example=PAIRS)}
+    return Stream(sets, TOKENS, SIDE, seed=7, **options)
+
+
+def take(one: Stream, steps: int) -> list[list[str]]:
+    """The keys of the next steps."""
+    batches = iter(one)
+    return [[key for batch in next(batches) for key in batch.keys] for _ in range(steps)]
+
+
+def test_ranks_and_workers_give_the_same_sequence(folder: Path) -> None:
+    """One rank, three ranks, and two worker processes read the same global batches over the end of an epoch."""
+    alone = take(stream(folder), 20)
+    parts = [take(stream(folder, rank=rank, ranks=3), 20) for rank in range(3)]
+
+    assert alone == [list(chain(*step)) for step in zip(*parts, strict=True)]
+    assert alone == take(stream(folder, workers=2), 20)
+    epoch = list(chain(*alone))[:103]
+    assert 103 == len(set(epoch))
+    assert epoch != list(chain(*alone))[103:206]
+
+
+def test_resume_is_exact(folder: Path) -> None:
+    """From the state after any step on, with another number of ranks, comes what would have come."""
+    whole = take(stream(folder), 14)
+    first = stream(folder, workers=2)
+    assert whole[:5] == take(first, 5)
+    assert 5 == first.state.step
+    halves = [take(stream(folder, state=first.state, rank=rank, ranks=2), 9) for rank in range(2)]
+
+    assert whole[5:] == [a + b for a, b in zip(*halves, strict=True)]
+
+
+def test_a_resumed_example_has_the_same_chance(folder: Path) -> None:
+    """Windows, flips and colours do not depend on who reads an example, or when."""
+    media = MediaConfig(side=16, flip=0.5, colour=0.5)
+    sets = {"pairs": SetConfig(shards=[str(folder)], batch=4, example=PAIRS)}
+    one = Stream(sets, TOKENS, media, seed=7)
+    batches = [next_[0] for next_, _ in zip(one, range(3), strict=False)]
+    again = next(iter(Stream(sets, TOKENS, media, seed=7, state=State(step=2, seed=7, sets=one.state.sets))))[0]
+
+    for a, b in ((batches[2].ids_BL, again.ids_BL), (batches[2].pixels[0], again.pixels[0])):
+        assert torch.equal(a, b)
+
+
+def test_a_state_of_other_shards_is_refused(folder: Path) -> None:
+    """The order is a function of the shards: with one more, or another seed, a checkpoint's step means something else."""
+    state = stream(folder).state
+    write(folder, "00009", [pair(1)])
+    with pytest.raises(ConfigError, match="other shards"):
+        stream(folder, state=state)
+
+
+def test_bad_sets(folder: Path, tmp_path: Path) -> None:
+    """A batch that ranks cannot share, and a pattern without shards."""
+    with pytest.raises(ConfigError, match="does not divide"):
+        stream(folder, batch=10, ranks=3)
+    with pytest.raises(InputError, match="no shards"):
+        stream(tmp_path / "none")
+
+
+def test_more_workers_than_shards(tmp_path: Path) -> None:
+    """One shard of one sample feeds any number of ranks and workers."""
+    write(tmp_path, "0", [pair(0)])
+    assert [["000000"]] * 3 == take(stream(tmp_path, batch=2, rank=1, ranks=2, workers=2), 3)
+
+
+def test_a_foreign_tar_is_indexed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tar without an index is scanned, and read by the kept index after that; one that changed is scanned again."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = tmp_path / "data"
+    data.mkdir()
+    write(data, "0", [pair(0), pair(1)], index=False)
+    first = take(stream(data, batch=2), 1)
+    monkeypatch.setattr("trainer.data.shards.index_tar", lambda _: pytest.fail("scanned twice"))
+
+    assert first == take(stream(data, batch=2), 1)
+
+
+def test_a_shard_that_changed_is_an_error(folder: Path) -> None:
+    """An index of another tar is refused, not read as if it fitted."""
+    with (folder / "00002.tar").open("ab") as file:
+        file.write(bytes(512))
+    with pytest.raises(ShardError, match="its index was made for"):
+        stream(folder)
+
+
+def test_broken_samples_are_empty_slots(tmp_path: Path) -> None:
+    """A picture that does not decode, a missing member, a JSON of another form: an empty place in the batch, named, with nothing to learn."""
+    broken = Sample("broken", {"png": b"no picture", "txt": b"text", "json": b"{}"})
+    neither = Sample("neither", {"json": b'{"what": 1}'})
+    write(tmp_path, "0", [pair(0), broken, neither])
+    (batch,) = next(iter(stream(tmp_path, batch=3)))
+    rows = dict(zip(batch.keys, batch.labels_BL, strict=True))
+
+    assert {"broken", "neither"} == {fault.partition(":")[0] for fault in batch.faults}
+    assert (rows["broken"] == IGNORED).all()
+    assert (rows["000000"] != IGNORED).any()
+
+
+def test_documents_and_pairs_side_by_side(folder: Path, tmp_path: Path) -> None:
+    """A step has a batch of every set; media are packed in order, a picture that stands twice is held once."""
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    write(pages, "0", [document(0, 2), document(1, 0), document(2, 3)])
+    sets = {
+        "pages": SetConfig(shards=[str(pages)], batch=3, example=ExampleConfig(p_next=0.0)),
+        "pairs": SetConfig(shards=[str(folder)], batch=4, example=PAIRS),
+    }
+    page, pairs = next(iter(Stream(sets, TOKENS, SIDE)))
+
+    assert ("pages", "pairs") == (page.set, pairs.set)
+    assert [2] == [len(group) for group in page.pixels]  # three pages, five pictures, two colours
+    assert [4] == [len(group) for group in pairs.pixels]
+    check(page)
+    check(pairs)
+
+
+def check(batch: Batch) -> None:
+    """As many tags as media; each medium of a row is where its slot says."""
+    packed = sum(len(group) for group in batch.pixels)
+    assert 0 <= batch.slots_BK.min()
+    assert batch.slots_BK.max() < packed
+    assert batch.phi_BL.max() <= batch.slots_BK.shape[1]
+    assert not batch.phi_BL[~batch.mask_BL].any()
+    assert (batch.labels_BL[~batch.mask_BL] == IGNORED).all()
+
+
+def test_a_batch_without_media(tmp_path: Path) -> None:
+    """Text alone comes with one medium of zeros that nothing looks at."""
+    write(tmp_path, "0", [document(0, 0)])
+    (batch,) = next(iter(stream(tmp_path, batch=1)))
+
+    assert [(1, 1, 3, 16, 16)] == [tuple(group.shape) for group in batch.pixels]
+    assert not batch.phi_BL.any()
+
+
+def test_pictures_are_padded_with_the_mean() -> None:
+    """Aspect kept, in the middle, the rest the encoder's mean; alpha is white, turned pictures stand upright, bombs are refused."""
+    rng = np.random.default_rng(0)
+    config = MediaConfig(side=16, mean=(0.2, 0.4, 0.6))
+    wide = picture(png((255, 0, 0), (32, 16)), config, rng)[0]
+
+    assert [51, 102, 153] == wide[:, 0, 0].tolist()
+    assert [255, 0, 0] == wide[:, 8, 8].tolist()
+    assert (wide[0] == 255).sum() == 16 * 8
+    assert [255] * 3 == picture(png((0, 0, 0, 0), mode="RGBA"), config, rng)[0][:, 8, 8].tolist()
+    assert [7, 7, 7] == picture(png((7,), mode="L"), config, rng)[0][:, 8, 8].tolist()
+    with pytest.raises(MediumError, match="px"):
+        picture(png((0,), (600, 600), "1"), MediaConfig(max_pixels=1000), rng)
+    with pytest.raises(MediumError):
+        picture(png((1, 2, 3))[:40], config, rng)
+
+
+def test_a_coin_for_each_picture() -> None:
+    """Mirroring is drawn for each picture by itself, and is off by default."""
+    left = Image.new("RGB", (16, 16))
+    left.paste((255, 255, 255), (0, 0, 8, 16))
+    file = io.BytesIO()
+    left.save(file, "PNG")
+    sides = {
+        bool(picture(file.getvalue(), MediaConfig(side=16, flip=0.5), np.random.default_rng(seed))[0, 0, 8, 0])
+        for seed in range(20)
+    }
+
+    assert {True, False} == sides
+    assert all(picture(file.getvalue(), SIDE, np.random.default_rng(seed))[0, 0, 8, 0] for seed in range(20))

@@ -1,0 +1,83 @@
+"""Examples to a batch: padded ids, and the media that there are, packed.
+
+Shapes: B examples, L tokens of the longest, K media of the example with the most, M media of the batch, T frames.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.example import Example
+from trainer.data.window import IGNORED
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step of one set is trained on.
+
+    `ids_BL`, `phi_BL` (1 for an example's first medium, 0 for none), `labels_BL` and `slots_BK` (where an example's media stand among all) are int64;
+    `mask_BL` is False on padding. `pixels` are uint8 [m, T, 3, side, side], a group for each number of frames; groups follow one another.
+    A batch without a single medium holds one of zeros, so that the vision part takes part in every step. `keys` name the samples, `faults` those that broke.
+    """
+
+    set: str
+    ids_BL: Tensor
+    phi_BL: Tensor
+    labels_BL: Tensor
+    mask_BL: Tensor
+    slots_BK: Tensor
+    pixels: list[Tensor]
+    keys: list[str]
+    faults: list[str]
+
+
+def collate(name: str, examples: Sequence[Example], side: int) -> Batch:
+    """The batch of a set's examples, padded on the right; a picture that stands in it twice with the same pixels is held once."""
+    length = max(len(one.window.ids) for one in examples)
+    most = max(1, *(len(one.pixels) for one in examples))
+    ids, phi, labels = (np.full((len(examples), length), fill, np.int64) for fill in (0, 0, IGNORED))
+    mask = np.zeros((len(examples), length), np.bool_)
+    for row, one in enumerate(examples):
+        tokens = len(one.window.ids)
+        ids[row, :tokens], phi[row, :tokens], labels[row, :tokens] = one.window.ids, one.window.phi, one.window.labels
+        mask[row, :tokens] = True
+    pixels, slots = _packed(examples, most, side)
+    return Batch(
+        set=name,
+        ids_BL=torch.from_numpy(ids),
+        phi_BL=torch.from_numpy(phi),
+        labels_BL=torch.from_numpy(labels),
+        mask_BL=torch.from_numpy(mask),
+        slots_BK=torch.from_numpy(slots),
+        pixels=[torch.from_numpy(group) for group in pixels],
+        keys=[one.key for one in examples],
+        faults=[f"{one.key}: {one.fault}" for one in examples if one.fault],
+    )
+
+
+def _packed(
+    examples: Sequence[Example], most: int, side: int
+) -> tuple[list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
+    """The media by numbers of frames, each once, and for each example where its media are."""
+    groups: dict[int, dict[bytes, int]] = {}
+    for one in examples:
+        for medium in one.pixels:
+            group = groups.setdefault(len(medium), {})
+            group.setdefault(medium.tobytes(), len(group))
+    first, begins = 0, {}
+    for frames in sorted(groups):
+        begins[frames] = first
+        first += len(groups[frames])
+    slots = np.zeros((len(examples), most), np.int64)
+    for row, one in enumerate(examples):
+        for slot, medium in enumerate(one.pixels):
+            slots[row, slot] = begins[len(medium)] + groups[len(medium)][medium.tobytes()]
+    if not groups:
+        return [np.zeros((1, 1, 3, side, side), np.uint8)], slots
+    shape = (-1, 3, side, side)
+    packed = [
+        np.stack([np.frombuffer(data, np.uint8).reshape(shape) for data in groups[frames]]) for frames in sorted(groups)
+    ]
+    return packed, slots

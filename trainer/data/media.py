@@ -1,0 +1,89 @@
+"""Media to pixels: decoded, the longer side brought to the model's size, padded to a square with the mean, turned and coloured by chance.
+
+    a picture of a shard  ->  uint8 [1, 3, side, side]
+    a clip                ->  uint8 [frames, 3, side, side]
+
+Padding is the encoder's mean colour, which becomes zero when pixels are normalised (Flamingo B.1.2). Bytes of a shard are data from the web: what does not
+decode, or is too large, is a `MediumError`, and costs its sample only.
+"""
+
+from io import BytesIO
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageOps
+
+Pixels = NDArray[np.uint8]
+
+
+class MediumError(Exception):
+    """A medium that cannot be decoded, or is larger than allowed."""
+
+
+class MediaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the model sees of a medium.
+
+    `side` is in px. `flip` is the chance that a picture is mirrored, which text in pictures and words like "left" do not bear; `colour` the most by which its
+    brightness, contrast and saturation are changed, as a share. `mean` is the encoder's, 0 to 1.
+    """
+
+    side: Annotated[int, msgspec.Meta(ge=1)] = 320  # Flamingo B.1.2
+    frames: Annotated[int, msgspec.Meta(ge=1)] = 8  # Flamingo B.1.2
+    fps: Annotated[float, msgspec.Meta(gt=0)] = 1.0  # Flamingo B.1.2
+    flip: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    colour: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    max_pixels: Annotated[int, msgspec.Meta(ge=1)] = (
+        1 << 26
+    )  # ours: shards hold resized pictures, these are larger than any
+
+
+def picture(data: bytes, config: MediaConfig, rng: np.random.Generator) -> Pixels:
+    """[1, 3, side, side].
+
+    Raises:
+        MediumError: not a picture that decodes, or one of more than `max_pixels`.
+    """
+    try:
+        with Image.open(BytesIO(data)) as opened:
+            if opened.width * opened.height > config.max_pixels:
+                raise MediumError(f"{opened.width} x {opened.height} px")
+            opened.draft("RGB", (config.side, config.side))
+            image = _on_white(ImageOps.exif_transpose(opened))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MediumError(str(error)) from error
+    return square(augmented(image, config, rng), config)[None]
+
+
+def augmented(image: Image.Image, config: MediaConfig, rng: np.random.Generator) -> Image.Image:
+    """Mirrored and recoloured by chance, this picture by itself; the same numbers are drawn whatever is switched on."""
+    flip, *factors = rng.random(4)
+    if flip < config.flip:
+        image = ImageOps.mirror(image)
+    if config.colour:
+        kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+        for kind, factor in zip(kinds, factors, strict=True):
+            image = kind(image).enhance(1 + config.colour * (2 * factor - 1))
+    return image
+
+
+def square(image: Image.Image, config: MediaConfig) -> Pixels:
+    """[3, side, side]: the picture in the middle of a square of the mean colour."""
+    side = config.side
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    mean = tuple(round(255 * one) for one in config.mean)
+    canvas = Image.new("RGB", (side, side), mean)
+    resized = image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+    canvas.paste(resized, ((side - size[0]) // 2, (side - size[1]) // 2))
+    return np.ascontiguousarray(np.asarray(canvas).transpose(2, 0, 1))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB; what is transparent shows white."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")

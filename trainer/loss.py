@@ -1,0 +1,36 @@
+"""The loss: over sets, lambda times the mean over examples of the summed negative log-likelihood of an example's tokens. Flamingo 3.3."""
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainer.data.window import IGNORED
+
+Mean: TypeAlias = Literal["example", "token"]
+
+
+def summed_nll(logits_BLV: Tensor, labels_BL: Tensor) -> Tensor:
+    """[B]: of each example the sum over its tokens of the negative log-likelihood of the next, in float32.
+
+    `labels_BL[:, l]` is what position l - 1 is to predict; the first is passed over.
+    """
+    logits = logits_BLV[:, :-1].flatten(0, 1).float()
+    nll = F.cross_entropy(logits, labels_BL[:, 1:].flatten(), ignore_index=IGNORED, reduction="none")
+    summed: Tensor = nll.reshape(len(labels_BL), -1).sum(1)
+    return summed
+
+
+def learnt_tokens(labels_BL: Tensor) -> Tensor:
+    """How many tokens of a batch are learnt."""
+    return (labels_BL[:, 1:] != IGNORED).sum()
+
+
+def set_loss(logits_BLV: Tensor, labels_BL: Tensor, examples: int, tokens: Tensor, mean: Mean = "example") -> Tensor:
+    """A rank's part of a set's loss: parts of all ranks add up to the mean over the global batch.
+
+    `examples` and `tokens` are counts of the global batch, empty slots counted with the examples; so ranks with few tokens weigh no more than theirs.
+    """
+    nll = summed_nll(logits_BLV, labels_BL).sum()
+    return nll / examples if mean == "example" else nll / torch.clamp(tokens, min=1)

@@ -1,0 +1,52 @@
+"""AdamW and its schedule. Flamingo B.1.2 and 3.3.
+
+| what                                            | weight decay |
+|-------------------------------------------------|--------------|
+| matrices of the gated layers                    | `decay`      |
+| gates, norms, biases, rows of added tokens      | 0            |
+| the resampler, all of it                        | 0            |
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import msgspec
+import torch
+from torch import nn
+
+
+class OptimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Learning rate: from 0 to `lr` over `warmup` updates, then constant, or down a cosine to 0 at the last update."""
+
+    lr: Annotated[float, msgspec.Meta(gt=0)] = 1e-4  # Flamingo 3.3
+    warmup: Annotated[int, msgspec.Meta(ge=0)] = 5000  # Flamingo 3.3
+    schedule: Literal["constant", "cosine"] = "constant"  # Flamingo 3.3
+    decay: Annotated[float, msgspec.Meta(ge=0)] = 0.1  # Flamingo 3.3
+    betas: tuple[float, float] = (0.9, 0.999)  # torch's; the paper names none
+    clip: Annotated[float, msgspec.Meta(gt=0)] = 1.0  # Flamingo 3.3
+
+
+def groups(named: Iterable[tuple[str, nn.Parameter]], decay: float) -> list[dict[str, Any]]:
+    """The trained parameters in two groups, by the table above."""
+    trained = [(name, one) for name, one in named if one.requires_grad]
+    decays = {name for name, one in trained if ".gated." in name and one.ndim == 2}
+    return [
+        {"params": [one for name, one in trained if name in decays], "weight_decay": decay},
+        {"params": [one for name, one in trained if name not in decays], "weight_decay": 0.0},
+    ]
+
+
+def optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over what is trained; the rate is set before each update."""
+    return torch.optim.AdamW(groups(model.named_parameters(), config.decay), lr=config.lr, betas=config.betas)
+
+
+def rate(update: int, updates: int, config: OptimConfig) -> float:
+    """The learning rate of an update, 0 for the first: it rises by its (update + 1)-th part, so that none is lost at rate 0."""
+    if update < config.warmup:
+        return config.lr * (update + 1) / (config.warmup + 1)
+    if config.schedule == "constant":
+        return config.lr
+    done = (update - config.warmup) / max(1, updates - config.warmup)
+    cosine = torch.cos(torch.tensor(min(done, 1.0), dtype=torch.float64) * torch.pi)
+    return config.lr * 0.5 * (1 + float(cosine))
