@@ -1,191 +1,220 @@
-"""Pictures a second from one loopback server: `download`, a bare aiohttp client, and img2dataset, in one run.
+"""Pictures a second from one loopback server through the whole of fetch, ours and img2dataset's, in one run: URLs to tars with a Parquet table beside.
 
-One server process gives the same JPEGs to all. Each client runs in a process of its own and hashes what it gets (SHA-256); nothing is resized and
-nothing stored (img2dataset: output "dummy", no re-encoding, one process, its best number of threads here). Counted are the seconds between the
-first and the last request that the server saw, so that no client's start counts, and the CPU seconds of the client's process, which have its
-start in them. At the end `download` is asked for ten times the URLs, to see that its memory stays.
+Ours is the stage of `m3w fetch` that asks the web; it decodes, measures and hashes every picture. img2dataset is its command, with the number of threads
+that is best here, EXIF and logs off. Each client has two processes and the same URLs, and what it stored is counted. Runs alternate; the median stands,
+with the others behind. Seconds go from the first request that the server saw to the last file that was written, so that no client's start counts; CPU
+milliseconds are those of all processes of a client, less those of a run over a few URLs. At last ours gets ten times the URLs, to see that its memory
+stays.
 
-Run: python -m tests.bench.bench_fetch [--img2dataset COMMAND] [--urls N]
+Run: python -m tests.bench.bench_fetch [--urls N] [--repeats N] [--jobs NAME,NAME] [--sizes NAME,NAME] [--threads N,N] [--memory-urls N]
 """
 
 import argparse
-import asyncio
-import hashlib
-import io
-import multiprocessing
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
 
-import aiohttp
-import numpy as np
-import uvloop
-from PIL import Image
+import msgspec
+import pyarrow.parquet as pq
 
-from pipeline.web.answer import Request
+from pipeline.images import ImageConfig
+from pipeline.isolate import Workers
+from pipeline.runfolder import RunFolder
+from pipeline.stages.fetch_web import AskTask, ask_bucket
+from pipeline.stages.media_index import key16
+from pipeline.stages.wanted import Wanted, by_host
+from pipeline.urls import media_key
+from pipeline.video.config import VideoConfig
 from pipeline.web.config import FetchConfig
-from pipeline.web.download import download
+from tests.bench import img2dataset_peer
+from tests.bench.picture_server import ADDRESSES, SIZES_PX, Server, picture, running
 
-CONNECTIONS = 64
-SIZES_PX = (128, 256, 512)
-
-
-def picture(side: int) -> bytes:
-    """A JPEG of smooth noise."""
-    noise = np.random.default_rng(side).integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
-
-
-def serve(pipe: Connection) -> None:
-    """The server: gives /<side>/<anything>; a message on the pipe is answered with (requests, seconds from first to last) since the one before."""
-    replies = {str(side): reply(picture(side)) for side in SIZES_PX}
-    seen: list[float] = []
-
-    class Server(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = cast("asyncio.Transport", transport)
-            self.left = b""
-
-        def data_received(self, data: bytes) -> None:
-            *requests, self.left = (self.left + data).split(b"\r\n\r\n")
-            for request in requests:
-                side = request[:40].split(b" ")[1].split(b"/")[1].decode()
-                if side in replies:
-                    seen.append(time.perf_counter())
-                self.transport.write(replies.get(side) or b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
-
-    def tell() -> None:
-        pipe.recv()
-        pipe.send((len(seen), seen[-1] - seen[0] if seen else 0.0))
-        seen.clear()
-
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
-        asyncio.get_running_loop().add_reader(pipe.fileno(), tell)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    uvloop.run(run())
+PROCESSES = 2
+BUCKETS = 8
+FEW = 16  # URLs of a run that is nearly all start
+Client = Callable[[list[str], Path], None]
+AS_IT_COMES: dict[str, object] = {"resize_mode": "no"}
+RESIZED: dict[str, object] = {
+    "resize_mode": "keep_ratio",
+    "resize_only_if_bigger": True,
+    "image_size": 256,
+    "encode_quality": 90,
+}
 
 
-def reply(body: bytes) -> bytes:
-    """The response as it goes over the wire."""
-    return b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+class Job(msgspec.Struct, frozen=True):
+    """What is done with the pictures: by us, and by img2dataset with these options."""
+
+    images: ImageConfig
+    peers: dict[str, dict[str, object]]
+    sizes: tuple[str, ...]
 
 
-def ours(port: int, urls: list[str]) -> None:
-    """`download`, with the pace of a host opened."""
-    config = FetchConfig(
-        contact="bench@example.org",
-        allow=[f"127.0.0.1:{port}"],
-        connections=CONNECTIONS,
-        per_host=CONNECTIONS,
-        delay_s=0,
+JOBS = {
+    "no resizing": Job(
+        ImageConfig(resize=False),
+        {
+            "bytes kept unread": {**AS_IT_COMES, "disable_all_reencoding": True},
+            "decoded, bytes kept": {**AS_IT_COMES, "skip_reencode": True},
+            "decoded, encoded (default)": AS_IT_COMES,
+        },
+        ("small", "middle", "large"),
+    ),
+    "short side 256 px, JPEG quality 90": Job(
+        ImageConfig(short_side_px=256, jpeg_quality=90), {"resized": RESIZED}, ("middle", "large")
+    ),
+}
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One run of one client; pictures a second, CPU milliseconds of all its processes, peak of its largest process."""
+
+    rate: float
+    cpu_ms: float
+    peak_mib: int
+
+
+def ours(server: Server, images: ImageConfig) -> Client:
+    """Buckets of hosts in child processes, as the engine runs them; the pace of a host is opened."""
+
+    def fetch(urls: list[str], folder: Path) -> None:
+        config = FetchConfig(
+            contact="bench@example.org",
+            allow=[f"{address}:{server.port}" for address in ADDRESSES],
+            per_host=16,
+            delay_s=0,
+        )
+        task = AskTask(
+            run_url=str(folder), bucket=0, round=0, generation=0, fetch=config, images=images, video=VideoConfig()
+        )
+        RunFolder(str(folder)).claim()
+        wanted = (Wanted(key16(media_key(url)), url, "image") for url in urls)
+        tasks = [
+            msgspec.structs.replace(task, bucket=bucket, wanted=[packed]) for bucket, packed in by_host(wanted, BUCKETS)
+        ]
+        workers = Workers(PROCESSES)
+        with ThreadPoolExecutor(PROCESSES) as threads:
+            list(threads.map(lambda one: workers.run(ask_bucket, one), tasks))
+        workers.stop()
+
+    return fetch
+
+
+def img2dataset(options: dict[str, object], threads: int) -> Client:
+    """img2dataset's command."""
+
+    def fetch(urls: list[str], folder: Path) -> None:
+        img2dataset_peer.fetch(urls, folder, {"processes_count": PROCESSES, "thread_count": threads, **options})
+
+    return fetch
+
+
+def measure(client: Client, server: Server, size: str, count: int) -> Result:
+    """Runs a client in a process of its own, and looks at what it wrote."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        urls = server.urls(size, count)
+        server.first_request()
+        child = os.fork()
+        if child == 0:
+            done = False
+            try:
+                client(urls, folder)
+                done = True
+            finally:
+                os._exit(0 if done else 1)
+        _, status, usage = os.wait4(child, 0)
+        stored = sum(
+            value in ("ok", "success")
+            for table in folder.glob("*/*.parquet")
+            for value in pq.read_table(table, columns=["status"])["status"].to_pylist()
+        )
+        if status or stored != count:
+            sys.exit(f"{stored} of {count} pictures stored, exit status {status}")
+        last = max(path.stat().st_mtime for path in folder.rglob("*") if path.is_file())
+    return Result(
+        rate=count / (last - server.first_request()),
+        cpu_ms=(usage.ru_utime + usage.ru_stime) * 1e3,
+        peak_mib=usage.ru_maxrss >> 10,
     )
-    for answer in download((Request(number=n, url=url, kind="image") for n, url in enumerate(urls)), config):
-        assert answer.body is not None, answer
-        hashlib.sha256(answer.body).digest()
 
 
-def bare(_: int, urls: list[str]) -> None:
-    """aiohttp on uvloop without anything around it: no checks, no limits, no second thread."""
-
-    async def run() -> None:
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-            left = iter(urls)
-
-            async def work() -> None:
-                for url in left:
-                    async with session.get(url) as response:
-                        hashlib.sha256(await response.read()).digest()
-
-            await asyncio.gather(*[work() for _ in range(CONNECTIONS)])
-
-    uvloop.run(run())
-
-
-def img2dataset(command: str, threads: int) -> Callable[[int, list[str]], None]:
-    """img2dataset as a command, in a folder that goes."""
-
-    def run(_: int, urls: list[str]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "urls.txt").write_text("\n".join(urls))
-            options = {
-                "url_list": f"{folder}/urls.txt",
-                "output_folder": f"{folder}/out",
-                "output_format": "dummy",
-                "resize_mode": "no",
-                "disable_all_reencoding": True,
-                "processes_count": 1,
-                "thread_count": threads,
-                "number_sample_per_shard": len(urls),
-                "enable_wandb": False,
-            }
-            arguments = [f"--{name}={value}" for name, value in options.items()]
-            subprocess.run([command, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    return run
+def compare(
+    server: Server, name: str, size: str, count: int, repeats: int, threads: int, starts: dict[str, float]
+) -> None:
+    """A table: ours and the peers, in turn."""
+    job = JOBS[name]
+    width, height = SIZES_PX[size]
+    print(
+        f"\n{name}: {width} x {height} px, {len(picture(width, height)):,} bytes, {count:,} URLs; "
+        f"the server could give {server.ceiling(size):,.0f} /s"
+    )
+    clients = {"m3w": ours(server, job.images)}
+    for how, options in job.peers.items():
+        clients[f"img2dataset, {how}"] = img2dataset(options, threads)
+    results: dict[str, list[Result]] = {who: [] for who in clients}
+    for _ in range(repeats):
+        for who, client in clients.items():
+            results[who].append(measure(client, server, size, count))
+    mine = results["m3w"]
+    for who, found in results.items():
+        rate, cpu_ms = _median([one.rate for one in found]), _median([one.cpu_ms for one in found])
+        each_ms = (cpu_ms - starts[who.partition(",")[0]]) / (count - FEW)
+        ratios = ""
+        if who != "m3w":
+            my_ms = (_median([one.cpu_ms for one in mine]) - starts["m3w"]) / (count - FEW)
+            ratios = f"  m3w: {_median([one.rate for one in mine]) / rate:4.1f}x, {each_ms / my_ms:4.1f}x a CPU second"
+        rates = " ".join(f"{one.rate:.0f}" for one in found)
+        print(
+            f"  {who:39} {rate:6.0f} /s  {each_ms:6.2f} ms CPU  {max(one.peak_mib for one in found):4} MiB{ratios}  ({rates})",
+            flush=True,
+        )
 
 
-def measure(name: str, client: Callable[[int, list[str]], None], port: int, urls: list[str], pipe: Connection) -> float:
-    """Runs a client in a process of its own; prints and returns its pictures a second."""
-    parent = os.fork()
-    if parent == 0:
-        done = False
-        try:
-            client(port, urls)
-            done = True
-        finally:
-            os._exit(0 if done else 1)
-    _, status, usage = os.wait4(parent, 0)
-    pipe.send(None)
-    requests, seconds = pipe.recv()
-    if status or requests < len(urls):
-        sys.exit(f"{name}: {requests} of {len(urls)} requests, exit status {status}")
-    rate = requests / seconds
-    cpu_us = (usage.ru_utime + usage.ru_stime) / requests * 1e6
-    print(f"{name:28} {rate:8.0f} /s   {cpu_us:6.0f} us CPU each   peak {usage.ru_maxrss >> 10:5} MiB", flush=True)
-    return rate
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def best_threads(server: Server, tried: list[int], count: int) -> int:
+    """The number of threads with which img2dataset is fastest here, when it does nothing but download."""
+    options = JOBS["no resizing"].peers["bytes kept unread"]
+    rates = {threads: measure(img2dataset(options, threads), server, "small", count).rate for threads in tried}
+    print("img2dataset's threads: " + ", ".join(f"{threads}: {rate:.0f} /s" for threads, rate in rates.items()))
+    return max(rates, key=lambda threads: rates[threads])
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--img2dataset", default="img2dataset", help="the command, of another environment if need be")
-    parser.add_argument("--urls", type=int, default=10_000)
-    arguments = parser.parse_args()
-    pipe, end = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(end,), daemon=True)
-    server.start()
-    port = pipe.recv()
-    for side in SIZES_PX:
-        urls = [f"http://127.0.0.1:{port}/{side}/{number}.jpg" for number in range(arguments.urls)]
-        print(f"\n{side} x {side} px, {len(picture(side)):,} bytes, {len(urls):,} URLs")
-        measure("aiohttp alone", bare, port, urls, pipe)
-        rate = measure("download", ours, port, urls, pipe)
-        if shutil.which(arguments.img2dataset):
-            peers = [
-                measure(
-                    f"img2dataset, {threads} threads", img2dataset(arguments.img2dataset, threads), port, urls, pipe
-                )
-                for threads in (16, 64)
-            ]
-            print(f"download / img2dataset: {rate / max(peers):.1f}")
-        else:
-            print("img2dataset is not installed; --img2dataset names a command")
-    print()
-    measure("download, ten times the URLs", ours, port, urls * 10, pipe)
-    server.terminate()
+    parser.add_argument("--urls", type=int, default=4_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--jobs", default=",".join(job.partition(",")[0] for job in JOBS))
+    parser.add_argument("--sizes", default=",".join(SIZES_PX))
+    parser.add_argument("--threads", default="4,8,16,32")
+    parser.add_argument("--memory-urls", type=int, default=3_000)
+    options = parser.parse_args()
+    img2dataset_peer.installed()
+    with running() as server:
+        threads = best_threads(server, [int(number) for number in options.threads.split(",")], options.urls)
+        keep = JOBS["no resizing"]
+        starts = {
+            "m3w": measure(ours(server, keep.images), server, "small", FEW).cpu_ms,
+            "img2dataset": measure(img2dataset(AS_IT_COMES, threads), server, "small", FEW).cpu_ms,
+        }
+        print("CPU of a start: " + ", ".join(f"{who} {cpu_ms / 1e3:.1f} s" for who, cpu_ms in starts.items()))
+        for name, job in JOBS.items():
+            if name.partition(",")[0] in options.jobs.split(","):
+                for size in job.sizes:
+                    if size in options.sizes.split(","):
+                        compare(server, name, size, options.urls, options.repeats, threads, starts)
+        width, height = SIZES_PX["middle"]
+        print(f"\nmemory of m3w, {width} x {height} px, its largest process")
+        for count in (options.memory_urls, options.memory_urls * 10):
+            result = measure(ours(server, keep.images), server, "middle", count)
+            print(f"  {count:7,} URLs  {result.peak_mib:4} MiB  {result.rate:6.0f} /s", flush=True)
 
 
 if __name__ == "__main__":
