@@ -62,18 +62,23 @@ def run(job: Job, retry: bool = False, source: Source = Source()) -> None:
     if not retry and _is_done(job, source.identity):
         return
     crawl = _take_from_crawl(job)
-    media = sum_counts(job.folder.commits_of(STAGE, crawl))
-    missing = job.total("select", "media_urls") - sum(n for name, n in media.items() if name.startswith("media."))
+    missing = _missing(job, crawl)
     parts = sorted({*crawl, *_web_parts(job)})
     if source.shards or (missing > 0 and _rounds(job)):
         parts = _ask(job, crawl, missing, retry, source)
-    elif missing > 0:
+    if not _rounds(job) and (missing := _missing(job, parts)) > 0:
         job.progress.say(
-            f"fetch: {missing:,} media URLs are not in the crawl; to ask the web for them, say who asks: "
-            "--set fetch.contact=you@example.org"
+            f"fetch: {missing:,} media URLs are not in the crawl{' or the folder' if source.shards else ''}; to ask the web "
+            "for them, say who asks: --set fetch.contact=you@example.org"
         )
     job.folder.store.remove([ASKING])
     job.folder.finish(STAGE, _identity(job, _rounds(job), parts), parts)
+
+
+def _missing(job: Job, parts: list[str]) -> int:
+    """How many media URLs these parts have no row of."""
+    media = sum_counts(job.folder.commits_of(STAGE, parts))
+    return job.total("select", "media_urls") - sum(n for name, n in media.items() if name.startswith("media."))
 
 
 def _rounds(job: Job) -> int:
@@ -224,7 +229,6 @@ def _take_from_folder(job: Job, asking: Asking, shards: list[MediaShard], identi
         rank=None if identity else asking.round,
         images=job.config.images,
         video=job.config.video,
-        max_video_bytes=job.config.fetch.max_video_bytes,
     )
     return _run(job, FetchFromFolder(wanted, taken, offers, take, job.engine.processes))
 

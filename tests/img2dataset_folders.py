@@ -20,6 +20,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("original_width", pa.int32()),
         ("original_height", pa.int32()),
+        ("exif", pa.string()),
         ("sha256", pa.string()),
     ]
 )

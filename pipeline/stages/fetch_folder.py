@@ -126,14 +126,13 @@ class TakeTask(msgspec.Struct, frozen=True, kw_only=True):
     rank: int | None
     images: ImageConfig
     video: VideoConfig
-    max_video_bytes: int
 
     @property
     def output(self) -> str:
         """The part's name: what it depends on is the shard's content, the rows and the configuration."""
         chosen = join([self.chosen], CHOSEN)
         rows = chosen[["hi", "lo", "kind", "row"]][np.argsort(chosen["row"])]
-        asked = (self.generation, self.rank, self.images, self.video, self.max_video_bytes)
+        asked = (self.generation, self.rank, self.images, self.video)
         shard = (self.shard.name, self.shard.identity)
         return digest(STAGE, "folder", RULES_VERSION, shard, asked, np.ascontiguousarray(rows).tolist())
 
@@ -162,7 +161,7 @@ def _take(task: TakeTask, media: MediaSpool, note: Note, skip: frozenset[int]) -
         else:
             left[row.key] = one, row
     limits = {
-        key: task.max_video_bytes if KINDS[one["kind"]] == "video" else task.images.max_bytes
+        key: task.video.max_bytes if KINDS[one["kind"]] == "video" else task.images.max_bytes
         for key, (one, _) in left.items()
     }
     for key, data in read_media(task.shard, limits):
