@@ -15,7 +15,7 @@ from trainer.data.window import IGNORED
 from trainer.loop import NotFinite, train
 from trainer.loss import learnt_tokens, set_loss, summed_nll
 from trainer.model.flamingo import Flamingo
-from trainer.optim import OptimConfig, groups, rate
+from trainer.optim import OptimConfig, groups, optimizer, rate
 
 
 def test_the_sum_over_an_examples_tokens() -> None:
@@ -84,7 +84,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path: Path, monk
     before = [one.clone() for one in model.parameters()]
     monkeypatch.setattr("trainer.loop.loss_of", lambda model, *_: model.resampler.latents.sum() * math.nan)
     with pytest.raises(NotFinite, match="samples 0000"):
-        next(train(model, stream, sets, OptimConfig(), 5, scaled))
+        next(train(model, optimizer(model, OptimConfig()), stream, sets, OptimConfig(), 5, scaled))
 
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
@@ -93,7 +93,8 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     """Forty updates on sixteen pairs learn something of their words though the language model is random; the gates open; frozen weights stay."""
     model, stream, sets = small_run(tmp_path)
     frozen = [one.clone() for one in model.language.parameters() if not one.requires_grad]
-    steps = list(train(model, stream, sets, OptimConfig(lr=1e-2, warmup=4), 40, scaled))
+    config = OptimConfig(lr=1e-2, warmup=4)
+    steps = list(train(model, optimizer(model, config), stream, sets, config, 40, scaled))
 
     assert list(range(40)) == [step.number for step in steps]
     assert steps[-1].losses["pairs"] < 0.95 * steps[0].losses["pairs"]

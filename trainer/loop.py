@@ -11,7 +11,7 @@ from trainer.data.batch import Batch
 from trainer.data.stream import SetConfig, Stream
 from trainer.loss import learnt_tokens, set_loss
 from trainer.model.flamingo import Flamingo
-from trainer.optim import OptimConfig, optimizer, rate
+from trainer.optim import OptimConfig, rate
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +33,15 @@ class NotFinite(ArithmeticError):
 
 
 def train(
-    model: Flamingo, stream: Stream, sets: Mapping[str, SetConfig], config: OptimConfig, updates: int, normalise: Any
+    model: Flamingo,
+    optim: torch.optim.Optimizer,
+    stream: Stream,
+    sets: Mapping[str, SetConfig],
+    config: OptimConfig,
+    updates: int,
+    normalise: Any,
 ) -> Iterator[Step]:
-    """Trains until `updates` updates are done, and yields what each was.
+    """Trains from where the stream is until `updates` updates are done, and yields what each was; between two the model may be saved.
 
     `normalise` makes the encoder's pixels of uint8 ones.
 
@@ -43,7 +49,6 @@ def train(
         NotFinite: before the weights are touched.
     """
     trained = [one for one in model.parameters() if one.requires_grad]
-    optim = optimizer(model, config)
     batches = iter(stream)
     for number in range(stream.state.step, updates):
         losses, keys, faults = {}, [], []
