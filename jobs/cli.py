@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     select = _add(commands, "select", _select, "which documents stay, and which media they name")
     fetch = _add(commands, "fetch", _fetch, "the media's bytes, from the crawl itself, then from the web")
     fetch.add_argument("--retry", action="store_true", help="ask again for what failed for a reason that may pass")
+    score = _add(commands, "score", _score, "what models say of the media; [scores] names them")
     shard = _add(commands, "shard", _shard, "documents and media to webdataset tars")
     pairs = _add(commands, "pairs", _pairs, "captions tables to pairs of medium and text")
     pairs.add_argument(
@@ -118,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
             default="m3w",
             help="who asks the web (m3w); img2dataset reads no robots.txt, keeps no pace of a host and asks private addresses, too",
         )
-    for command in (crawl, extract, select, fetch, shard, pairs):
+    for command in (crawl, extract, select, fetch, score, shard, pairs):
         _add_job_options(command)
     inspect = _add(commands, "inspect", _inspect, "a document, from a shard, a run, a WARC or an HTML file")
     inspect.add_argument("path", metavar="PATH", help="a tar, a run's folder, a WARC, an HTML file")
@@ -228,6 +229,12 @@ def _source(options: argparse.Namespace) -> "Source":
         img2dataset.check_installed()
     shards = find_shards(_absolute(options.media_folder), {}) if options.media_folder else []
     return Source(shards=shards, img2dataset=by_img2dataset)
+
+
+def _score(options: argparse.Namespace) -> None:
+    from jobs import score
+
+    _run_job(options, score.command)
 
 
 def _shard(options: argparse.Namespace) -> None:

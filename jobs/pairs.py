@@ -2,7 +2,7 @@
 
 import msgspec
 
-from jobs import fetch, selection, shard
+from jobs import fetch, score, selection, shard
 from jobs.job import INPUTS, Job, part_name
 from pipeline.config import Config
 from pipeline.read.tables import Table, table_slices
@@ -15,9 +15,11 @@ from schemas.document import MediumKind
 
 def run(job: Job, tables: list[Table], kind: MediumKind, source: fetch.Source = fetch.Source()) -> None:
     """Tables to shards."""
+    models = score.check(job)
     extract(job, tables, kind)
     selection.run(job)
     fetch.run(job, source=source)
+    score.run(job, models)
     shard.run(job)
 
 

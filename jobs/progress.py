@@ -100,6 +100,9 @@ class _Watcher:
             done, noun = counts["pages.in"] + counts["records.row"], "rows" if counts["records.row"] else "pages"
         elif self._stage == "fetch":
             done, noun = sum(number for name, number in counts.items() if name.startswith("media.")), "media"
+        elif self._stage == "score":
+            scored = f"{counts['scored']:,} pictures ({counts['scored'] / max(seconds, 1e-9):,.0f}/s)"
+            return f"{scored}, {counts['not_scored']:,} that a model could not take, {counts['texts']:,} texts"
         else:
             done, noun = counts["documents"] + counts["samples"] + _dropped(counts), "documents"
         kept = counts["media.ok"] if self._stage == "fetch" else counts["documents"] + counts["samples"]

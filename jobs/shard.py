@@ -3,6 +3,7 @@
 import msgspec
 
 from jobs.job import Job
+from jobs.score import scores_for_shards
 from jobs.selection import select_tasks
 from pipeline.card import data_set_card
 from pipeline.pairs.frequency import OCCURRENCE
@@ -13,6 +14,7 @@ from pipeline.stages.assembled import KINDS
 from pipeline.stages.packed import bucket_count
 from pipeline.stages.picks import MEDIUM, CandidateTask, MediaTask
 from pipeline.stages.repeats import block_bytes
+from pipeline.stages.scored import RunScores
 from pipeline.stages.selection import CANDIDATE
 from pipeline.stages.shard import STAGE, ShardTask, shard_count, write_one_shard
 from pipeline.takedown.taken import tombstone_files
@@ -25,17 +27,19 @@ def run(job: Job) -> None:
     """Writes the shards anew if anything that they depend on has changed."""
     select, fetch = job.needs("select", STAGE), job.needs("fetch", STAGE)
     config = job.config
+    scores = scores_for_shards(job)
     rules = (config.image_filters, config.pairs, config.pii, config.shard.seed)
     lists, tombstones = (job.picture_lists, job.text_lists), tombstone_files(job.folder.store)
-    assembled = digest("assemble", RULES_VERSION, rules, lists, tombstones, select.identity, fetch.identity)
+    depends_on = (rules, lists, tombstones, scores, select.identity, fetch.identity)
+    assembled = digest("assemble", RULES_VERSION, *depends_on)
     identity = digest(STAGE, assembled, config.shard)
     if job.is_done(STAGE, identity) and job.folder.store.exists(MANIFEST):
         return
-    tasks = _assemble_tasks(job, select.parts, fetch.parts, assembled)
+    tasks = _assemble_tasks(job, select.parts, fetch.parts, assembled, scores)
     parts = [task.output for task in tasks]
     committed = job.folder.committed(STAGE)
     if not committed.issuperset(parts):
-        media = _media_tasks(job, fetch.parts, tasks[0].candidates.select.buckets)
+        media = _media_tasks(job, fetch.parts, tasks[0].candidates.select.buckets, scores)
         job.run(STAGE, parts, lambda pipeline: pipeline | Assemble(tasks, media, job.engine.processes))
     _write_shards(job, identity, parts)
 
@@ -66,7 +70,9 @@ def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
     job.folder.store.write(MANIFEST, encode_manifest(manifest))
 
 
-def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], identity: str) -> list[AssembleTask]:
+def _assemble_tasks(
+    job: Job, select_parts: list[str], media_parts: list[str], identity: str, scores: RunScores | None
+) -> list[AssembleTask]:
     extract_parts = {commit.detail: commit.part for commit in job.folder.commits_of("select", select_parts)}
     medium_bytes = max(MEDIUM.itemsize, block_bytes(job.config.image_filters.max_phash_distance))
     matched = job.total("extract", "candidates") * CANDIDATE.itemsize + job.total("fetch", "media.ok") * medium_bytes
@@ -84,12 +90,13 @@ def _assemble_tasks(job: Job, select_parts: list[str], media_parts: list[str], i
             pairs=job.config.pairs,
             pii=job.config.pii,
             lists=job.text_lists,
+            scores=scores,
         )
         for task in select_tasks(job, "")
     ]
 
 
-def _media_tasks(job: Job, media_parts: list[str], buckets: int) -> list[MediaTask]:
+def _media_tasks(job: Job, media_parts: list[str], buckets: int, scores: RunScores | None) -> list[MediaTask]:
     filters, lists = job.config.image_filters, job.picture_lists
     if job.total("extract", "pairs.in"):  # a captions table: many rows may tell of one picture
         filters = msgspec.structs.replace(filters, max_documents=0)
@@ -97,4 +104,9 @@ def _media_tasks(job: Job, media_parts: list[str], buckets: int) -> list[MediaTa
     every = MediaTask(
         run_url=job.url, part="", number=0, buckets=buckets, filters=filters, lists=lists, tombstones=tombstones
     )
-    return [msgspec.structs.replace(every, part=part, number=n) for n, part in enumerate(media_parts)]
+    if scores is None:
+        return [msgspec.structs.replace(every, part=part, number=n) for n, part in enumerate(media_parts)]
+    return [
+        msgspec.structs.replace(every, part=part, number=n, scores=scores.pictures[part], scorers=scores.names)
+        for n, part in enumerate(media_parts)
+    ]

@@ -18,6 +18,7 @@ from pipeline.lists.config import ListsConfig
 from pipeline.pairs.config import PairsConfig
 from pipeline.read.policies import PolicyKind
 from pipeline.read.records import ReadLimits
+from pipeline.scores.config import ScoresConfig
 from pipeline.video.config import VideoConfig
 from pipeline.web.config import FetchConfig
 from schemas.errors import ConfigError
@@ -75,6 +76,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fetch: FetchConfig = FetchConfig()
     images: ImageConfig = ImageConfig()
     video: VideoConfig = VideoConfig()
+    scores: ScoresConfig = ScoresConfig()
     image_filters: ImageFilterConfig = ImageFilterConfig()
     pii: PiiConfig = PiiConfig()
     pairs: PairsConfig = PairsConfig()

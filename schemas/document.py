@@ -140,7 +140,7 @@ class Medium(
 
     `member` is the part of the file's name after the sample key (`000.jpg`). `url` is the candidate that was taken, `source` and `rank`
     (0 is best) say which. `width`, `height` are px, of a video's frames too; `duration_s` a video's seconds. `sha256` is that of
-    the member's bytes, `source_sha256` that of the bytes on the web, `phash` a 64-bit perceptual hash in hex.
+    the member's bytes, `source_sha256` that of the bytes on the web, `phash` a 64-bit perceptual hash in hex. `scores` are those of the scorers that the run was told to ask, by name.
     """
 
     member: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{3,}\.[a-z0-9]+$")]
@@ -155,6 +155,7 @@ class Medium(
     phash: str = ""
     alt: str = ""
     caption: str = ""
+    scores: dict[str, float] = {}
 
 
 class Image(Medium, frozen=True, kw_only=True, tag="image"):

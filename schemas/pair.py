@@ -22,7 +22,8 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What both kinds of pair share.
 
     `url` is the medium's, `page_url` that of the page it was cut from (empty for caption tables). `caption_source` says where the text came
-    from: `alt`, `caption`, `title`, `track`, or the table's column. `columns` are the other columns of a caption table.
+    from: `alt`, `caption`, `title`, `track`, or the table's column. `columns` are the other columns of a caption table. `scores` are
+    the medium's by scorer, and `similarity`, the cosine of its and the text's embeddings, where the run was told to ask a CLIP.
     """
 
     key: SampleKey
@@ -36,6 +37,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     page_url: str = ""
     language: str = ""
     columns: dict[str, Cell] = {}
+    scores: dict[str, float] = {}
     version: Literal[1] = PAIR_VERSION
 
 

@@ -5,6 +5,8 @@
     selected      select    a row a document that stays, by its row in the documents part of the same name
     media_urls    select    a row a media URL that the selected documents name, each URL once in the run
     media         fetch     a row a media URL that was looked for: where its bytes are, what was measured, or why there are none
+    scores        score     a row a picture of a media part: what models say of it
+    text_embeddings  score  a row a text beside a picture
     fingerprints  shard     a row a finished document: what later runs know it and its media by
     tombstones    takedown  a row a page, medium or domain that was taken down
     policies      extract   a row a robots.txt, ai.txt or tdmrep.json of the crawl
@@ -122,6 +124,18 @@ MEDIA = _schema(
     ("bytes", pa.int64()),
 )
 
+SCORES = _schema(
+    "scores",
+    ("media_key", _KEY),
+    ("scores", pa.map_(pa.string(), pa.float32())),  # by the scorer's name; null where it could not take the picture
+)
+
+TEXT_EMBEDDINGS = _schema(
+    "text_embeddings",
+    ("text_key", _KEY),  # the first half of the text's SHA-256
+    ("embedding", pa.binary()),  # packed f2, of length 1
+)
+
 FINGERPRINTS = _schema(
     "fingerprints",
     ("key", pa.string()),
@@ -173,6 +187,8 @@ TABLES = {
     "selected": SELECTED,
     "media_urls": MEDIA_URLS,
     "media": MEDIA,
+    "scores": SCORES,
+    "text_embeddings": TEXT_EMBEDDINGS,
     "fingerprints": FINGERPRINTS,
     "tombstones": TOMBSTONES,
     "policies": POLICIES,

@@ -106,18 +106,20 @@ def test_beam_is_imported_in_two_places() -> None:
     }
 
 
-def test_torch_is_imported_by_the_trainer() -> None:
-    """Torch stands in the trainer, and in the functions of jobs."""
+def test_torch_is_imported_by_the_trainer_and_by_scorers() -> None:
+    """Torch stands in the trainer, and in functions of jobs and of pipeline/scores/, which load a model; so does transformers."""
     found = {
         (name, i.when)
         for package in LAYERS
         for name, text in sources(package).items()
         for i in imports(text)
-        if top(i.module) == "torch"
+        if top(i.module) in ("torch", "transformers")
     }
 
     assert set() == {
-        (name, when) for name, when in found if top(name) != "trainer" and not (top(name) == "jobs" and when != "load")
+        (name, when)
+        for name, when in found
+        if top(name) != "trainer" and not (name.startswith(("jobs.", "pipeline.scores.")) and when != "load")
     }
 
 

@@ -6,7 +6,7 @@ Pure functions of bytes and values; Pillow and numpy are the only tools. Nothing
 """
 
 from pipeline.images.columns import media_columns
-from pipeline.images.filters import ImageFilterConfig, judge
+from pipeline.images.filters import ImageFilterConfig, judge, judge_scores
 from pipeline.images.formats import Format, PictureFormat, sniff
 from pipeline.images.header import Header, read_header
 from pipeline.images.picture import Change, ImageConfig, Picture, prepare
@@ -20,6 +20,7 @@ __all__ = [
     "Picture",
     "PictureFormat",
     "judge",
+    "judge_scores",
     "media_columns",
     "prepare",
     "read_header",

@@ -5,6 +5,7 @@ decoded here, so a threshold can be changed after the fetch and costs a pass ove
 orientation, not that of the copy which was resized for the shards.
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -32,6 +33,9 @@ class ImageFilterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     max_documents: Annotated[int, msgspec.Meta(ge=0)] = 10  # mmc4
     # Bits of 64 that the pHashes of two perceptual copies may differ by.
     max_phash_distance: Annotated[int, msgspec.Meta(ge=0, le=16)] = 4  # ours, confirmed by the dHash
+    # Highest and lowest score by a scorer's name ([scores]); a picture that the scorer could not take goes.
+    max_scores: dict[str, float] = {}
+    min_scores: dict[str, float] = {}
 
 
 def judge(
@@ -60,4 +64,16 @@ def judge(
         return DropReason.BLURRED, sharpness, config.min_sharpness
     if text_share is not None and text_share > config.max_text_share:
         return DropReason.TEXT_BANNER, text_share, config.max_text_share
+    return None
+
+
+def judge_scores(
+    scores: Mapping[str, float | None], config: ImageFilterConfig
+) -> tuple[str, float | None, float] | None:
+    """The scorer by which a picture goes, with the score and the threshold that it missed, or None if it stays; the first by name is the reason."""
+    for bounds, sign in ((config.max_scores, 1), (config.min_scores, -1)):
+        for name, bound in sorted(bounds.items()):
+            score = scores.get(name)
+            if score is None or sign * score > sign * bound:
+                return name, score, bound
     return None

@@ -32,7 +32,9 @@ from pipeline.stages.picks import (
     selected_rows,
     usable_matches,
 )
+from pipeline.stages.scored import RunScores, Similarities, named_scores, scrubbed_medium
 from pipeline.stages.tracks import read_tracks
+from pipeline.store import Store
 from schemas.document import Candidate, Document, DraftMedium, Image, MediumKind, Provenance, Text, Video
 from schemas.drops import Drop, DropReason
 from schemas.markup import render
@@ -40,7 +42,7 @@ from schemas.pair import ImageTextPair, VideoTextPair
 from schemas.tables import DOCUMENTS, DROPS, FINGERPRINTS, TableWriter, read_table
 
 STAGE = "assemble"
-RULES_VERSION = 4
+RULES_VERSION = 5
 
 
 class AssembleTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +60,7 @@ class AssembleTask(msgspec.Struct, frozen=True, kw_only=True):
     pairs: PairsConfig
     pii: PiiConfig
     lists: str = ""
+    scores: RunScores | None = None
 
 
 class Finished(msgspec.Struct):
@@ -92,6 +95,8 @@ def assemble(task: AssembleTask, note: Note, skip: frozenset[int]) -> None:
         pictures={},
         frequent=frequent_hashes(task.frequent),
         lists=text_lists(select.run_url, task.lists) if task.lists else None,
+        scorers=task.scores.names if task.scores else [],
+        similarities=_similarities(task, folder.store, matches),
     )
     with folder.part("shard", task.output) as part:
         part.detail = "assembled"
@@ -107,6 +112,13 @@ def assemble(task: AssembleTask, note: Note, skip: frozenset[int]) -> None:
             )
             writer.add(stored, finish(stored, verdict, found, beside))
         writer.close()
+
+
+def _similarities(task: AssembleTask, store: Store, matches: Records) -> Similarities | None:
+    if task.scores is None or not task.scores.width:
+        return None
+    texts = task.scores.texts[task.candidates.selected_part]
+    return Similarities(store, task.scores, texts, task.media_parts, matches)
 
 
 class _Writer:
@@ -163,8 +175,8 @@ def _provenance(stored: dict[str, Any]) -> Provenance:
 def finish(stored: dict[str, Any], verdict: dict[str, Any], matches: Records, beside: Beside) -> Finished:
     """What comes of one row of the documents table, with the usable matches of its media."""
     nodes, media = left_nodes(stored["nodes"], verdict["gone_nodes"])
-    media = [(number, _scrubbed_medium(medium, beside.pii)) for number, medium in media]
-    picks = pick(media, matches)
+    media = [(number, scrubbed_medium(medium, beside.pii)) for number, medium in media]
+    picks = pick(media, matches, beside.scorers)
     if stored["columns"] is not None:
         return _table_pairs(stored, [medium for _, medium in media], picks, matches, beside)
     made = Finished(picks=[one for one in picks if not isinstance(one, Drop)])
@@ -173,8 +185,8 @@ def finish(stored: dict[str, Any], verdict: dict[str, Any], matches: Records, be
         page = Drop(kind="page", reason=DropReason.NO_IMAGE, url=stored["url"])
         text = Drop(kind="paragraph", reason=DropReason.WITH_PAGE, detail=f"page: {page.reason}")
         return Finished(drops=[page, *[text for node in nodes if isinstance(node, Text)], *made.drops])
-    made.document = _document(stored, _finished_nodes(nodes, media, picks, beside.pii))
-    _note_stand_ins(made, media, picks, matches)
+    made.document = _document(stored, _finished_nodes(nodes, media, picks, beside))
+    _note_stand_ins(made, media, picks, matches, beside.scorers)
     if beside.config.from_pages:
         for (number, medium), picked in zip(media, picks, strict=True):
             if not isinstance(picked, Drop):
@@ -185,13 +197,15 @@ def finish(stored: dict[str, Any], verdict: dict[str, Any], matches: Records, be
     return made
 
 
-def _note_stand_ins(made: Finished, media: list[tuple[int, DraftMedium]], picks: list[Any], matches: Records) -> None:
+def _note_stand_ins(
+    made: Finished, media: list[tuple[int, DraftMedium]], picks: list[Any], matches: Records, scorers: list[str]
+) -> None:
     """A medium whose candidate of the other kind was taken is dropped as what it was, and comes in as what it is."""
     for (number, medium), picked in zip(media, picks, strict=True):
         if isinstance(picked, Drop) or is_video(picked) == (medium.kind == "video"):
             continue
         better = matches[(matches["medium"] == number) & (matches["rank"] < picked["rank"])]
-        drop = failure(medium, better)
+        drop = failure(medium, better, scorers)
         source = medium.candidates[picked["rank"]].source
         made.drops.append(msgspec.structs.replace(drop, detail=f"{source} stands in; {drop.detail}".rstrip("; ")))
         made.stand_ins.append("video" if is_video(picked) else "image")
@@ -212,7 +226,12 @@ def _table_pairs(
             made.drops.append(pair_drop(medium, listed, f"caption: {medium.caption}"))
             continue
         for clip in _clips(matches, 0, picked):
-            pair = make_pair(stored, medium, clip, "caption", medium.caption, stored["columns"])
+            scores = beside.scores(clip, medium.caption)
+            unlike = beside.judge_similarity(clip, scores)
+            if unlike is not None:
+                made.drops.append(pair_drop(medium, unlike, f"caption: {medium.caption}"))
+                continue
+            pair = make_pair(stored, medium, clip, "caption", medium.caption, scores, stored["columns"])
             made.pairs.append((pair, clip))
     made.texts = max(0, len(made.pairs) - 1)
     return made
@@ -225,28 +244,23 @@ def _clips(matches: Records, number: int, picked: Records) -> Records:
 
 
 def _finished_nodes(
-    nodes: list[Text | DraftMedium], media: list[tuple[int, DraftMedium]], picks: list[Any], pii: PiiConfig
+    nodes: list[Text | DraftMedium], media: list[tuple[int, DraftMedium]], picks: list[Any], beside: Beside
 ) -> list[Text | Image | Video]:
     finished: list[Text | Image | Video] = []
     following = iter(zip(media, picks, strict=True))
     index = 0
     for node in nodes:
         if isinstance(node, Text):
-            finished.append(Text(scrub(node.text, pii)[0]))
+            finished.append(Text(scrub(node.text, beside.pii)[0]))
             continue
         (_, medium), picked = next(following)
         if not isinstance(picked, Drop):
-            finished.append(_medium(medium, picked, index))
+            finished.append(_medium(medium, picked, index, beside.scorers))
             index += 1
     return finished
 
 
-def _scrubbed_medium(medium: DraftMedium, pii: PiiConfig) -> DraftMedium:
-    texts = {name: scrub(getattr(medium, name), pii)[0] for name in ("alt", "title", "caption")}
-    return msgspec.structs.replace(medium, **texts)
-
-
-def _medium(medium: DraftMedium, picked: Records, index: int) -> Image | Video:
+def _medium(medium: DraftMedium, picked: Records, index: int, scorers: list[str]) -> Image | Video:
     candidate: Candidate = medium.candidates[picked["rank"]]
     fields: dict[str, Any] = {
         "member": f"{index:03d}.{EXTENSIONS[picked['extension']]}",
@@ -254,6 +268,7 @@ def _medium(medium: DraftMedium, picked: Records, index: int) -> Image | Video:
         "source": candidate.source,
         "alt": medium.alt,
         "caption": medium.caption,
+        "scores": named_scores(picked, scorers),
         **{name: int(picked[name]) for name in ("rank", "width", "height", "bytes")},
         **{name: picked[name].tobytes().hex() for name in ("sha256", "source_sha256", "phash")},
     }

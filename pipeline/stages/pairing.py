@@ -22,8 +22,10 @@ from pipeline.pairs.config import PairsConfig
 from pipeline.pairs.frequency import FREQUENT, PICTURE, TEXT, occurrences
 from pipeline.pairs.rules import SOURCES, TextSource, Verdict, clean, judge_picture, judge_text
 from pipeline.runfolder import RunFolder
+from pipeline.scores.config import SIMILARITY
 from pipeline.stages.packed import Records, join, split
 from pipeline.stages.picks import Bucketed, CandidateTask, is_video, left_nodes, selected_rows
+from pipeline.stages.scored import Similarities, named_scores
 from pipeline.stages.selection import PACKED_CANDIDATE, hash_number
 from pipeline.stages.tracks import Track, spoken
 from schemas.document import DraftMedium
@@ -83,7 +85,7 @@ def texts_of(medium: DraftMedium) -> Iterator[tuple[TextSource, str]]:
 class Beside(msgspec.Struct, frozen=True, kw_only=True):
     """What a document's texts are judged by, beside themselves: what was counted over the run, what select has ruled out, the user's lists.
 
-    `tracks` are the text tracks of its videos, by the video's number among the page's media.
+    `tracks` are the text tracks of its videos, by the video's number among the page's media; `scorers` the names of the pictures' scores.
     """
 
     config: PairsConfig
@@ -93,6 +95,8 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     gone_captions: bytes | None = None
     lists: TextLists | None = None
     tracks: dict[int, Track] = {}
+    scorers: list[str] = []
+    similarities: Similarities | None = None
 
     def judge(self, number: int, source: TextSource, text: str) -> Verdict | None:
         """Why the text of medium `number` makes no pair."""
@@ -109,6 +113,18 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a text holds a blocked word, or shares words with an evaluation set."""
         drop = self.lists.refused_text(text) if self.lists is not None else None
         return (drop.reason, drop.value, None) if drop else None
+
+    def scores(self, match: Records, text: str) -> dict[str, float]:
+        """The scores of a picture, and its similarity to a text, as far as they are known."""
+        similarity = self.similarities.of(match, text) if self.similarities is not None else None
+        return named_scores(match, self.scorers) | ({} if similarity is None else {SIMILARITY: similarity})
+
+    def judge_similarity(self, match: Records, scores: dict[str, float]) -> Verdict | None:
+        """Whether a picture and a text fit too little, or nothing is known of it; a clip of a video is not asked."""
+        least, similarity = self.config.min_similarity, scores.get(SIMILARITY)
+        if is_video(match) or least <= -1 or (similarity is not None and similarity >= least):
+            return None
+        return DropReason.LOW_SIMILARITY, similarity, least
 
     def texts_of_clip(self, number: int, medium: DraftMedium, clip: Records) -> Iterator[tuple[TextSource, str]]:
         """The texts of medium `number`; of a clip also what is said in it, which may be nothing."""
@@ -137,12 +153,13 @@ def pairs_of(
         seen: set[str] = set()
         size = None if is_video(clip) else judge_picture(clip["source_width"], clip["source_height"], beside.config)
         for source, text in beside.texts_of_clip(number, medium, clip):
-            verdict = size or beside.judge(number, source, text)
+            scores = beside.scores(clip, text)
+            verdict = size or beside.judge(number, source, text) or beside.judge_similarity(clip, scores)
             if verdict is None and text in seen:
                 verdict = DropReason.DUPLICATE_PAIR, None, None
             if verdict is None:
                 seen.add(text)
-                made.append((make_pair(stored, medium, clip, source, text), clip))
+                made.append((make_pair(stored, medium, clip, source, text, scores), clip))
             else:
                 fault = beside.tracks.get(number) if source == "track" else None
                 drops.append(pair_drop(medium, verdict, f"{source}: {fault if isinstance(fault, str) else text}"))
@@ -150,7 +167,13 @@ def pairs_of(
 
 
 def make_pair(
-    stored: dict[str, Any], medium: DraftMedium, match: Records, source: str, text: str, columns: str | None = None
+    stored: dict[str, Any],
+    medium: DraftMedium,
+    match: Records,
+    source: str,
+    text: str,
+    scores: dict[str, float],
+    columns: str | None = None,
 ) -> ImageTextPair | VideoTextPair:
     """One pair; `columns` is the JSON of a table row's other columns."""
     phash = match["phash"].tobytes().hex()
@@ -166,6 +189,7 @@ def make_pair(
         "phash": phash,
         "page_url": stored["url"] if columns is None else "",
         "language": stored["language"] or "",
+        "scores": scores,
         "columns": msgspec.json.decode(columns) if columns else {},
     }
     if not is_video(match):

@@ -11,19 +11,20 @@ Of several media rows of one URL a good one counts before a failure, then the la
 the page's metadata stand in only where the page has no other medium, videos of it where the body has no video. A video that was cut is a run of rows, a clip each: all of them are matched, the first one stands in the document.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from pipeline.images import ImageFilterConfig, judge
+from pipeline.images import ImageFilterConfig, judge, judge_scores
 from pipeline.isolate import Note
 from pipeline.lists.lists import PictureLists, picture_lists
 from pipeline.runfolder import RunFolder
 from pipeline.stages import repeats
 from pipeline.stages.extract import TRACK_RANK
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_numbers, split
+from pipeline.stages.scored import SCORE_FIELDS, picture_scores
 from pipeline.stages.selection import CANDIDATE, SelectTask, candidate_records
 from pipeline.takedown.taken import taken_from
 from schemas.document import DraftMedium, MediumKind, Text, decode_draft_nodes
@@ -57,6 +58,7 @@ _MEASURES = [
     ("dhash", "V8"),
     ("sha256", "V32"),
     ("source_sha256", "V32"),
+    *SCORE_FIELDS,
 ]
 MEDIUM = np.dtype([*KEY, *_MEASURES])
 MATCH = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2"), *_MEASURES])
@@ -79,6 +81,8 @@ class MediaTask(msgspec.Struct, frozen=True, kw_only=True):
     lists: str = ""  # the name of the lists of pictures in the run's folder; "" for none
     tombstones: tuple[str, ...] = ()  # the tables of what was taken down
     frequent: bytes = b""
+    scores: str = ""  # the part with the scores of this one; "" for none
+    scorers: list[str] = []  # the names of the scores, sorted
 
 
 def picture_keys(task: MediaTask, note: Note, skip: frozenset[int]) -> list[tuple[str, int, bytes]]:
@@ -97,8 +101,11 @@ def media_records(task: MediaTask, note: Note, skip: frozenset[int]) -> Bucketed
     records = np.zeros(table.num_rows, dtype=MEDIUM)
     records["hi"], records["lo"] = key_numbers(table["media_key"].to_pylist()).T
     records["media_part"] = task.number
+    scored = picture_scores(RunFolder(task.run_url).store, task.scores) if task.scores else {}
     for record, row in zip(records, table.to_pylist(), strict=True):
         _fill(record, row, task)
+        if row["kind"] == "image" and row["status"] == "ok":
+            _fill_scores(record, *scored.get(row["media_key"], (0, {})), task)
     _mark_frequent(records, join([task.frequent], repeats.FREQUENT), task.filters.max_documents)
     return list(split(records, task.buckets))
 
@@ -153,6 +160,19 @@ def _mark_frequent(records: Records, frequent: Records, limit: int) -> None:
     records["ok"][gone] = False
     records["reason"][gone] = REASONS.index(DropReason.FREQUENT_IMAGE)
     records["value"][gone], records["threshold"][gone] = frequent["documents"][at[gone]], limit
+
+
+def _fill_scores(record: Any, scored: int, scores: dict[str, float | None], task: MediaTask) -> None:
+    """Scores judge what the filters have left; `scored` is the picture's row in the part with the scores, 0 for none."""
+    record["scored"] = scored
+    for place, name in enumerate(task.scorers):
+        record["scores"][place] = _number(scores.get(name))
+    verdict = judge_scores(scores, task.filters) if record["ok"] else None
+    if verdict is not None:
+        name, score, bound = verdict
+        record["ok"], record["reason"] = False, REASONS.index(DropReason.SCORE)
+        record["value"], record["threshold"] = _number(score), bound
+        record["scorer"] = task.scorers.index(name)
 
 
 def _listed(row: dict[str, Any], lists: PictureLists) -> tuple[DropReason, float, float] | None:
@@ -238,28 +258,28 @@ def left_nodes(stored: str, gone_nodes: bytes | None) -> tuple[list[Text | Draft
     return nodes, media
 
 
-def pick(media: list[tuple[int, DraftMedium]], matches: Records) -> list[Any]:
+def pick(media: list[tuple[int, DraftMedium]], matches: Records, scorers: Sequence[str] = ()) -> list[Any]:
     """For each (number in the page, medium) the match to take, or the drop.
 
-    `matches` are sorted by medium, rank and clip.
+    `matches` are sorted by medium, rank and clip; `scorers` are the names of their scores.
     """
     is_text = matches["ok"] & (matches["extension"] == EXTENSIONS.index("vtt"))
     matches = matches[(matches["rank"] < TRACK_RANK) & (matches["clip"] == 0) & ~is_text]
-    picks = [_best(medium, matches[matches["medium"] == number]) for number, medium in media]
+    picks = [_best(medium, matches[matches["medium"] == number], scorers) for number, medium in media]
     _drop_fallbacks([medium for _, medium in media], picks)  # first: a body's picture is no twin of one that goes
     _drop_twins([medium.kind for _, medium in media], picks)
     return picks
 
 
-def _best(medium: DraftMedium, matches: Records) -> Any:
+def _best(medium: DraftMedium, matches: Records, scorers: Sequence[str]) -> Any:
     taken = matches[~matches["ok"] & (matches["reason"] == _TAKEN_DOWN)]
     if len(taken):  # candidates of one medium show the same
         return failure(medium, taken)
     usable = matches[matches["ok"]]
-    return usable[0] if len(usable) else failure(medium, matches)
+    return usable[0] if len(usable) else failure(medium, matches, scorers)
 
 
-def failure(medium: DraftMedium, matches: Records) -> Drop:
+def failure(medium: DraftMedium, matches: Records, scorers: Sequence[str] = ()) -> Drop:
     """Why a medium is not to be had, by the matches of its candidates that failed: the best one's reason."""
     if not len(matches):
         url = medium.candidates[0].url
@@ -267,12 +287,14 @@ def failure(medium: DraftMedium, matches: Records) -> Drop:
         return Drop(kind=medium.kind, reason=DropReason.NOT_IN_CRAWL, medium_url=url, detail=why)
     best = matches[0]
     value, threshold = (None if np.isnan(best[field]) else float(best[field]) for field in ("value", "threshold"))
+    reason = REASONS[best["reason"]]
     return Drop(
         kind=medium.kind,
-        reason=REASONS[best["reason"]],
+        reason=reason,
         medium_url=medium.candidates[best["rank"]].url,
         value=value,
         threshold=threshold,
+        detail=scorers[best["scorer"]] if reason == DropReason.SCORE else "",
     )
 
 
