@@ -334,19 +334,17 @@ def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: boo
     folder = RunFolder(options.out)
     if not new and not folder.is_run():
         raise OutputError(f"{options.out} is no output folder of m3w; run m3w extract or m3w crawl first")
-    if getattr(options, "against", None) is not None and config.select.against:
+    selects = hasattr(options, "against")
+    if selects and config.select.against:  # here, as the lists below, so that a wrong one harms nothing
         from jobs.selection import runs_before
 
-        runs_before(config.select.against, options.out)  # so that a wrong one harms nothing
-    progress = Terminal()
+        runs_before(config.select.against, options.out)
+    engine = Engine(options.workers, options.beam_options, [options.out, *getattr(options, "inputs", ())])
+    job = Job(folder, config, engine, Terminal())
+    if selects:
+        job.compile_lists()
     with Lock(folder.store):
         folder.claim()
-        job = Job(
-            folder,
-            config,
-            Engine(options.workers, options.beam_options, [options.out, *getattr(options, "inputs", ())]),
-            progress,
-        )
         folder.store.write("config.toml", dump_config(config).encode())
         run(job)
 

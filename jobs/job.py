@@ -25,6 +25,7 @@ class Job:
 
     def __init__(self, folder: RunFolder, config: Config, engine: Engine, progress: Progress) -> None:
         self.folder, self.config, self.engine, self.progress = folder, config, engine, progress
+        self._lists: tuple[bytes, bytes] | None = None
         self._totals: dict[str, Counter[str]] = {}  # by the identity of a finished stage
 
     @property
@@ -51,21 +52,29 @@ class Job:
             raise OutputError(f"{self.url}: {by} needs a finished {stage}; run m3w {stage} or m3w crawl first")
         return record
 
+    def compile_lists(self) -> tuple[bytes, bytes]:
+        """The user's lists about texts and URLs, and those of pictures, read once a command; b"" where there are none.
+
+        Raises:
+            InputError: one cannot be read.
+        """
+        lists = self.config.lists
+        if self._lists is None:
+            places = lists.block_urls or lists.block_domains or lists.opt_out
+            texts = compile_texts(lists) if places or lists.block_words or lists.evaluation_texts else b""
+            pictures = compile_pictures(lists) if lists.block_hashes or lists.evaluation_images else b""
+            self._lists = texts, pictures
+        return self._lists
+
     @functools.cached_property
     def text_lists(self) -> str:
-        """The name of the compiled lists about pages and URLs in the run's folder, or "" where the user gave none."""
-        lists = self.config.lists
-        if not any((lists.block_urls, lists.block_domains, lists.block_words, lists.opt_out, lists.evaluation_texts)):
-            return ""
-        return stored(self.folder.store, compile_texts(lists))
+        """The name of the compiled lists about texts and URLs in the run's folder, "" for none."""
+        return stored(self.folder.store, self.compile_lists()[0])
 
     @functools.cached_property
     def picture_lists(self) -> str:
         """The same of the lists of pictures."""
-        lists = self.config.lists
-        if not (lists.block_hashes or lists.evaluation_images):
-            return ""
-        return stored(self.folder.store, compile_pictures(lists))
+        return stored(self.folder.store, self.compile_lists()[1])
 
     def prune_lists(self) -> None:
         """Deletes the compiled lists of other configurations."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.cli import main
 from pipeline.images import ImageConfig, Picture, prepare
 from pipeline.lists.config import ListsConfig
 from pipeline.lists.lists import (
@@ -23,9 +24,11 @@ from pipeline.lists.lists import (
     text_lists,
 )
 from pipeline.lists.pictures import NearHashes
+from pipeline.runfolder import RunFolder
 from pipeline.store import Store
 from schemas.drops import Drop, DropReason
 from schemas.errors import InputError
+from tests import crawls
 from tests.passages import distinct_words
 from tests.pictures import encode, photo
 
@@ -173,6 +176,11 @@ BAD_LISTS = [
     ("block_urls", b"not a url", "line 1: 'not a url' is no http"),
     ("block_domains", b"a.org\nhttp://b.org/\n", "line 2"),
     ("block_domains", b"word\n", "line 1: 'word' is no domain"),
+    ("block_domains", b"# ours\r\n\r\na.org\r\n0.0.0.0 b.org\r\n", "line 4: '0.0.0.0 b.org' is no domain"),
+    ("block_domains", b"(bad|worse)\\.org\n", "is no domain"),
+    ("block_domains", b"a.org # mine\n", "is no domain"),
+    ("block_urls", b".*\\.exe$\n", "is no http"),
+    ("block_urls", b"http://a.org:99999/\n", "is no http"),
     ("opt_out", b"a.org\n??\n", "line 2"),
     ("block_words", b"...\n", "line 1: '...' has 0 words"),
     ("block_words", b"a.org\nna\xefve\n", "not UTF-8"),
@@ -182,6 +190,8 @@ BAD_LISTS = [
     ("block_words", b"", "the list is empty"),
     ("evaluation_texts", b"too short\n", "no text of 8 words"),
     ("block_hashes", b"12345\n", "line 1: '12345' is no hash"),
+    ("block_hashes", b"a" * 63 + b"\n", "is no hash"),
+    ("block_hashes", b"a" * 40 + b"\n", "is no hash"),
     ("block_hashes", b"zz" * 32, "is no hash"),
     ("block_hashes", b"pdq:0011", "is no hash"),
     ("evaluation_images", b"not hex", "is no hash"),
@@ -214,10 +224,38 @@ def test_a_bad_evaluation_set_is_refused(folder: Path, name: str, content: bytes
         compile_texts(ListsConfig(evaluation_texts=a_list(folder, content, name)))
 
 
-def test_a_missing_list_is_refused(folder: Path) -> None:
-    """A list that is not there is an error, not an empty list."""
-    with pytest.raises(InputError, match="no such file"):
-        compile_texts(ListsConfig(block_urls=[str(folder / "absent.txt")]))
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("absent.txt", "absent.txt: no such file"), ("", "a folder, not a file"), ("*.txt", "no such file")],
+)
+def test_a_missing_list_is_refused(folder: Path, name: str, message: str) -> None:
+    """A list that is not there is an error, not an empty list; a folder is no list."""
+    with pytest.raises(InputError, match=message):
+        compile_texts(ListsConfig(block_urls=[str(folder / name)]))
+
+
+def test_a_list_in_an_unknown_place_is_refused() -> None:
+    """A store that does not exist, or for which nothing is installed, is the list's fault, and says so."""
+    with pytest.raises(InputError, match=r"nowhere://a/b: cannot be read: Protocol not known"):
+        compile_texts(ListsConfig(block_urls=["nowhere://a/b"]))
+
+
+@pytest.mark.parametrize("command", ["crawl", "pairs", "select"])
+def test_a_bad_list_stops_a_command_before_it_begins(
+    folder: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error comes before hours of reading, names file and line, and what was in the folder stays as it was."""
+    crawls.write_warc(folder / "a.warc.gz", crawls.site("a.example", 1))
+    (folder / "t.csv").write_text("url,caption\nhttps://a.example/1.jpg,boat\n")
+    run = RunFolder(str(folder / "out"))
+    run.claim()
+    before = {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()}
+    inputs = {"crawl": [str(folder / "a.warc.gz")], "pairs": [str(folder / "t.csv")], "select": []}[command]
+    bad = json.dumps(a_list(folder, "a.org\nnot a domain\n"))
+
+    assert 1 == main([command, *inputs, "--out", str(folder / "out"), "--set", f"lists.block_domains={bad}"])
+    assert "list.txt, line 2: 'not a domain' is no domain" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()}
 
 
 def test_the_same_entries_make_the_same_blob(folder: Path) -> None:

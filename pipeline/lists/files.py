@@ -75,7 +75,11 @@ def texts(url: str) -> Iterator[str]:
 def _opened(url: str, compression: str | None) -> Iterator[BinaryIO]:
     with surroundings_blamed(url):
         try:
-            with fsspec.open(url, "rb", compression=compression) as file:
+            found = fsspec.open(url, "rb", compression=compression)
+        except (ValueError, ImportError) as error:  # no such protocol, or none that is installed
+            raise InputError(f"{url or 'a list without a name'}: cannot be read: {error}") from None
+        try:
+            with found as file:
                 yield file
         except FileNotFoundError:
             raise InputError(f"{url}: no such file") from None

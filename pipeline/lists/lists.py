@@ -126,7 +126,9 @@ def compile_pictures(config: ListsConfig) -> bytes:
 
 
 def stored(store: Store, blob: bytes) -> str:
-    """Puts a blob into the run's folder, if it is not there; returns its name."""
+    """Puts a blob into the run's folder, if it is not there; returns its name, "" for none."""
+    if not blob:
+        return ""
     name = f"{FOLDER}/{hashlib.sha256(blob).hexdigest()[:32]}.bin"
     if not store.exists(name):
         store.write(name, blob)

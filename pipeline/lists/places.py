@@ -4,6 +4,7 @@ In: entries of a list. Out: a table that says whether a URL, or the domain that 
 (`page_key`, `media_key`); a domain stands for its subdomains, label by label, and `www.` says nothing.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -12,7 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline.lists.files import Entry
-from pipeline.lists.ngrams import Hashes, member
+from pipeline.lists.ngrams import Hashes
 from pipeline.urls import media_key, page_key
 from schemas.errors import InputError
 
@@ -58,6 +59,7 @@ class Places:
 
     def __init__(self, urls: Hashes, domains: Hashes) -> None:
         self._urls, self._domains = urls, domains
+        self._domain_of = functools.lru_cache(maxsize=1 << 14)(self._find_domain)  # most media of a page share a host
 
     def __bool__(self) -> bool:
         return bool(len(self._urls) or len(self._domains))
@@ -77,23 +79,34 @@ class Places:
 
     def url(self, url: str) -> bool:
         """Whether a page or medium with this URL is listed."""
-        return bool(len(self._urls)) and bool(member(_numbers({media_key(url), page_key(url)}), self._urls).any())
+        return bool(len(self._urls)) and any(_holds(self._urls, number) for number in _spelled(url)[1])
 
     def domain(self, url: str) -> str | None:
         """The listed domain that a URL is on, the longest first."""
-        if not len(self._domains):
-            return None
-        host = host_of(media_key(url))
+        return self._domain_of(_spelled(url)[0]) if len(self._domains) else None
+
+    def _find_domain(self, host: str) -> str | None:
         labels = host.split(".")
         names = [host] if labels[-1].isdecimal() else [".".join(labels[place:]) for place in range(len(labels))]
-        found = np.flatnonzero(member(_numbers(names), self._domains))
-        return names[found[0]] if len(found) else None
+        return next((name for name in names if _holds(self._domains, _number(name))), None)
+
+
+@functools.lru_cache(maxsize=16)  # a URL is asked for in several lists, one after the other
+def _spelled(url: str) -> tuple[str, frozenset[int]]:
+    """A URL's host, and the numbers of its forms as a medium's and as a page's."""
+    key = media_key(url)
+    return host_of(key), frozenset((_number(key), _number(page_key(url))))
+
+
+def _holds(table: Hashes, number: int) -> bool:
+    """Whether a number stands in a sorted table."""
+    place = int(table.searchsorted(np.uint64(number)))
+    return place < len(table) and int(table[place]) == number
 
 
 def _table(keys: Iterable[str]) -> Hashes:
-    return np.unique(_numbers(keys))
+    return np.unique(np.fromiter(map(_number, keys), dtype=np.uint64))
 
 
-def _numbers(keys: Iterable[str]) -> Hashes:
-    digest = xxhash.xxh3_64_intdigest
-    return np.fromiter((digest(key.encode("utf-8", "surrogatepass")) for key in keys), dtype=np.uint64)
+def _number(key: str) -> int:
+    return xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass"))
