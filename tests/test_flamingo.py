@@ -43,7 +43,7 @@ def test_at_gate_0_it_is_the_bare_model(family: str) -> None:
 
     model = flamingo(family, alpha=0.5)
     ids = some_ids()
-    ids[:, 4] = model.added.eoc
+    ids[:, 4] = model.eoc
     model(ids, PHI, SLOTS, model.latents([some_pixels()])).logsumexp(-1).sum().backward()
     assert [] == [
         name for name, one in model.named_parameters() if one.requires_grad == (one.grad is None or not one.grad.any())
@@ -233,3 +233,40 @@ def test_time_embeddings_in_between() -> None:
     drawn = resampler.time_embedding(7)
     torch.testing.assert_close(drawn[::2], resampler.time)
     assert F.mse_loss(drawn[1], resampler.time[:2].mean(0)) < 1e-12
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_generation_agrees_with_the_forward_pass(family: str) -> None:
+    """With a cache, without one and with beams: each greedy token is the forward pass's likeliest; a row says the same alone and beside another, padded."""
+    model = flamingo(family, alpha=0.5, every=2).double().eval()
+    latents = model.latents([some_pixels().double()])
+    said = model.generate(some_ids(), PHI, SLOTS, latents, max_new_tokens=6, do_sample=False, eos_token_id=-1)
+    ids, phi = some_ids(), PHI
+    for _ in range(6):
+        ids = torch.cat([ids, model(ids, phi, SLOTS, latents)[:, -1:].argmax(-1)], dim=1)
+        phi = torch.cat([phi, phi[:, -1:]], dim=1)
+
+    assert ids.tolist() == said.tolist()
+    options = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": -1}
+    assert ids.tolist() == model.generate(some_ids(), PHI, SLOTS, latents, use_cache=False, **options).tolist()
+    beams = [
+        model.generate(some_ids()[row], PHI[row], SLOTS[row], latents, num_beams=3, **options)
+        for row in ([0], [1], [0, 1])
+    ]
+    assert [beams[0][0].tolist(), beams[1][0].tolist()] == beams[2].tolist()
+
+
+def test_generation_ends_at_eoc() -> None:
+    """`<EOC>` ends a row, and can be said at all: its logit is beside the others'."""
+    model = flamingo(alpha=0.5).eval()
+    with torch.no_grad():
+        model.language.get_output_embeddings().rows_out.mul_(1000)
+    latents = model.latents([some_pixels()])
+    said = torch.cat(
+        [
+            model.generate(some_ids()[[row]], PHI[[row]], SLOTS[[row]], latents, max_new_tokens=5)[:, 9:10]
+            for row in (0, 1)
+        ]
+    )
+
+    assert model.eoc in said

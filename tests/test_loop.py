@@ -75,7 +75,7 @@ def small_run(folder: Path) -> tuple[Flamingo, Stream, dict[str, SetConfig]]:
     write(folder, "0", [pair(number) for number in range(16)])
     model = flamingo(vocabulary=300)
     sets = {"pairs": SetConfig(shards=[str(folder)], batch=8, example=PAIRS)}
-    return model, Stream(sets, tokens_of(tokenizer(), model.added.eoc), SIDE), sets
+    return model, Stream(sets, tokens_of(tokenizer(), model.eoc), SIDE), sets
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

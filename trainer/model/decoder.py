@@ -5,12 +5,13 @@ whatever is read from the one inside it. What the gated layers look at comes by 
 stays in the model, so an error in the middle, a second thread or a recomputed layer finds nothing stale.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import msgspec
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
@@ -25,6 +26,21 @@ class Looking(msgspec.Struct, frozen=True, kw_only=True):
     sight: Sight
     latents_MRC: Tensor | None = None
     keys_values: dict[int, KeysValues] | None = None
+
+    def sight_of(self, rows: int, tokens: int) -> Sight:
+        """The sight of a layer's rows and tokens.
+
+        In generation there may be more rows than the prompt has, each of its rows repeated for beams, and other tokens: all so far, or with a cache the newest
+        alone. Tokens after the prompt see what its last one does.
+        """
+        slots_BK, seen_BLK = self.sight.slots_BK, self.sight.seen_BLK
+        if tokens != seen_BLK.shape[1]:
+            new = tokens - seen_BLK.shape[1] if tokens > seen_BLK.shape[1] else tokens
+            last_BLK = seen_BLK[:, -1:].expand(-1, new, -1)
+            seen_BLK = last_BLK if new == tokens else torch.cat([seen_BLK, last_BLK], dim=1)
+        if rows != len(slots_BK):
+            slots_BK, seen_BLK = (one.repeat_interleave(rows // len(one), dim=0) for one in (slots_BK, seen_BLK))
+        return Sight(slots_BK=slots_BK, seen_BLK=seen_BLK)
 
 
 _looking: ContextVar[Looking | None] = ContextVar("looking", default=None)
@@ -65,17 +81,22 @@ class ConditionedLayer(nn.Module):
 
     def _run(self, hidden_states: Tensor, looking: Looking | None, *args: Any, **kwargs: Any) -> Any:
         if self.gated is not None and looking is not None:
-            media = self.media(looking)
-            hidden_states = self.gated(hidden_states, media, looking.sight)
+            sight = looking.sight_of(*hidden_states.shape[:2])
+            hidden_states = self.gated(hidden_states, self.media(looking, sight), sight)
         return self.layer(hidden_states, *args, **kwargs)
 
-    def media(self, looking: Looking) -> KeysValues:
+    def media(self, looking: Looking, sight: Sight) -> KeysValues:
         """The keys and values that the gated layer attends to."""
         if looking.keys_values is not None:
-            return looking.keys_values[self.number]
+            made = looking.keys_values[self.number]
+            beams = len(sight.slots_BK) // len(made.keys)
+            if beams == 1:
+                return made
+            keys, values = (one.repeat_interleave(beams, dim=0) for one in (made.keys, made.values))
+            return KeysValues(keys=keys, values=values)
         assert self.gated is not None
         assert looking.latents_MRC is not None
-        return self.gated.keys_values(looking.latents_MRC, looking.sight.slots_BK)
+        return self.gated.keys_values(looking.latents_MRC, sight.slots_BK)
 
 
 def decoder_layers(language: PreTrainedModel) -> nn.ModuleList:
@@ -94,11 +115,13 @@ def decoder_layers(language: PreTrainedModel) -> nn.ModuleList:
     return outer[0]
 
 
-def condition(language: PreTrainedModel, every: int, gated: Iterator[GatedCrossAttention]) -> list[ConditionedLayer]:
+def condition(
+    language: PreTrainedModel, every: int, make_gated: Callable[[], GatedCrossAttention]
+) -> list[ConditionedLayer]:
     """Puts a gated layer before layer 0 and every `every`-th after it (Flamingo B.1.1); returns all layers in order."""
     layers = decoder_layers(language)
     conditioned = [
-        ConditionedLayer(layer, number, next(gated) if number % every == 0 else None)
+        ConditionedLayer(layer, number, make_gated() if number % every == 0 else None)
         for number, layer in enumerate(layers)
     ]
     for number, layer in enumerate(conditioned):

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from schemas.errors import ConfigError
 from trainer.model.config import ModelConfig
 from trainer.model.decoder import Looking, condition, looking_at
-from trainer.model.embedding import AddedTokens
+from trainer.model.embedding import add_tokens
 from trainer.model.resampler import PerceiverResampler
 from trainer.model.vision import VisionEncoder
-from trainer.model.xattn import GatedCrossAttention, sight
+from trainer.model.xattn import GatedCrossAttention, Sight, sight
 
 
 class Flamingo(nn.Module):
@@ -42,15 +41,12 @@ class Flamingo(nn.Module):
         self.resampler = PerceiverResampler(
             self.vision.width, resampler.width, resampler.layers, resampler.heads, resampler.latents, resampler.frames
         )
-        self.head = output_head(language)
-        self.added = AddedTokens(
-            self.head.weight.shape[0], self.head.weight.shape[1], float(self.head.weight.detach().float().std())
+        self.eoc = add_tokens(language)
+        self.layers = condition(
+            language,
+            xattn.every,
+            lambda: GatedCrossAttention(text.hidden_size, resampler.width, xattn.head_dim, xattn.dense_on_text),
         )
-        gated = (
-            GatedCrossAttention(text.hidden_size, resampler.width, xattn.head_dim, xattn.dense_on_text)
-            for _ in iter(int, 1)
-        )
-        self.layers = condition(language, xattn.every, gated)
         self.train()
 
     def train(self, mode: bool = True) -> "Flamingo":
@@ -70,6 +66,38 @@ class Flamingo(nn.Module):
             features = [self.vision(group) for group in pixels]
         return torch.cat([self.resampler(group) for group in features])
 
+    def sight(self, slots_BK: Tensor, phi_BL: Tensor) -> Sight:
+        """Which media each token looks at, in the way of this model."""
+        return sight(slots_BK, phi_BL, self.config.xattn.sees == "all_previous")
+
+    @torch.no_grad()
+    def generate(
+        self,
+        ids_BL: Tensor,
+        phi_BL: Tensor,
+        slots_BK: Tensor,
+        latents_MRC: Tensor,
+        attention_mask: Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """[B, L + new]: the prompt and what the model says after it, by transformers' own `generate` and its options.
+
+        Prompts are padded on the left. What is generated looks where the prompt's last token does, whatever it spells: a generated `<image>` brings no
+        medium. It ends at `<EOC>` or the end of text, unless `eos_token_id` says otherwise. Keys and values of media are made once.
+        """
+        seen = self.sight(slots_BK, phi_BL)
+        keys_values = {
+            layer.number: layer.gated.keys_values(latents_MRC, slots_BK)
+            for layer in self.layers
+            if layer.gated is not None
+        }
+        ends = [self.eoc, self.language.generation_config.eos_token_id]
+        options.setdefault("eos_token_id", [one for one in ends if isinstance(one, int)])
+        options.setdefault("pad_token_id", self.eoc)
+        with looking_at(Looking(sight=seen, keys_values=keys_values)):
+            said: Tensor = self.language.generate(input_ids=ids_BL, attention_mask=attention_mask, **options)  # type: ignore[operator]
+        return said
+
     def forward(
         self,
         ids_BL: Tensor,
@@ -77,27 +105,9 @@ class Flamingo(nn.Module):
         slots_BK: Tensor,
         latents_MRC: Tensor,
         attention_mask: Tensor | None = None,
-        **kwargs: Any,
     ) -> Tensor:
         """Logits [B, L, V]. `phi_BL` is the medium of each token, from 1 on, 0 for none; `slots_BK` where a row's media stand among the latents."""
-        all_previous = self.config.xattn.sees == "all_previous"
-        looking = Looking(sight=sight(slots_BK, phi_BL, all_previous), latents_MRC=latents_MRC)
-        embedded = self.added.embed(ids_BL, self.language.get_input_embeddings())
-        with looking_at(looking):
-            out = self.language.base_model(
-                inputs_embeds=embedded, attention_mask=attention_mask, use_cache=False, **kwargs
-            )
-        hidden: Tensor = out.last_hidden_state
-        return self.added.logits(hidden, self.head(hidden))
-
-
-def output_head(language: PreTrainedModel) -> nn.Linear:
-    """The linear map from hidden states to logits.
-
-    Raises:
-        ConfigError: the model has none, or does more than that to make its logits.
-    """
-    head = language.get_output_embeddings()
-    if not isinstance(head, nn.Linear):
-        raise ConfigError(f"{type(language).__name__} has no output embeddings; name a causal language model")
-    return head
+        with looking_at(Looking(sight=self.sight(slots_BK, phi_BL), latents_MRC=latents_MRC)):
+            out = self.language(input_ids=ids_BL, attention_mask=attention_mask, use_cache=False)
+        logits: Tensor = out.logits
+        return logits
