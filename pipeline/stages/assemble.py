@@ -178,7 +178,7 @@ def finish(stored: dict[str, Any], verdict: dict[str, Any], matches: Records, be
     media = [(number, scrubbed_medium(medium, beside.pii)) for number, medium in media]
     picks = pick(media, matches, beside.scorers)
     if stored["columns"] is not None:
-        return _table_pairs(stored, [medium for _, medium in media], picks, matches, beside)
+        return _table_pairs(stored, [medium for _, medium in media], picks, matches)
     made = Finished(picks=[one for one in picks if not isinstance(one, Drop)])
     made.drops = [one for one in picks if isinstance(one, Drop)]
     if not made.picks:
@@ -211,19 +211,13 @@ def _note_stand_ins(
         made.stand_ins.append("video" if is_video(picked) else "image")
 
 
-def _table_pairs(
-    stored: dict[str, Any], media: list[DraftMedium], picks: list[Any], matches: Records, beside: Beside
-) -> Finished:
+def _table_pairs(stored: dict[str, Any], media: list[DraftMedium], picks: list[Any], matches: Records) -> Finished:
     """The pair of a table's row, of a cut video one for each clip; extract has counted the row as one."""
     made = Finished(picks=[one for one in picks if not isinstance(one, Drop)])
     for medium, picked in zip(media, picks, strict=True):
         if isinstance(picked, Drop):
             verdict = DropReason.NO_MEDIUM, picked.value, picked.threshold
             made.drops.append(pair_drop(medium, verdict, f"{picked.reason} {picked.detail}".rstrip()))
-            continue
-        listed = beside.listed(medium.caption)
-        if listed is not None:
-            made.drops.append(pair_drop(medium, listed, f"caption: {medium.caption}"))
             continue
         for clip in _clips(matches, 0, picked):
             scores = beside.scores(clip, medium.caption)

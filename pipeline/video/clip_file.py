@@ -19,6 +19,8 @@ from PIL import Image
 Extension: TypeAlias = Literal["mp4", "webm"]
 
 _PRESET = "veryfast"  # ours
+# Without it x264's fast code decides some costs otherwise on another processor, and even from one run to the next.
+_SAME_EVERYWHERE = "cpu-independent=1"
 # The last two make all processors give the same pixels.
 _SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 _FORMAT = "yuv420p"
@@ -61,7 +63,8 @@ class EncodedClip(_File):
 
     def __init__(self, size: tuple[int, int], rate: Fraction, tick_s: Fraction, crf: int) -> None:
         super().__init__("mp4")
-        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": _PRESET})
+        options = {"crf": str(crf), "preset": _PRESET, "x264-params": _SAME_EVERYWHERE}
+        self._stream = self._container.add_stream("libx264", rate=rate, options=options)
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = _FORMAT
         self._stream.codec_context.time_base = self._tick_s = tick_s
