@@ -25,6 +25,7 @@ from schemas.drops import DropReason
 NAMES = "stages/fetch.names.json"
 ASKING = "stages/fetch.asking.json"
 URLS_PER_BUCKET = 5_000  # ours: enough hosts to keep one worker's connections busy, some minutes of work
+MIN_BUCKETS = 16  # ours: a small job, too, has work for every core of a small machine; never of the number of workers
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +125,7 @@ def _ask(job: Job, crawl: list[str], missing: int, retry: bool, source: Source) 
         job.folder.store.write(ASKING, msgspec.json.encode(asking))
         names = _take_from_folder(job, asking, source.shards, source.identity)
         asking = msgspec.structs.replace(asking, parts=sorted({*asking.parts, *names}), folder=source.identity)
-    hosts = min(MAX_BUCKETS, max(1, missing // URLS_PER_BUCKET))
+    hosts = min(MAX_BUCKETS, max(MIN_BUCKETS, missing // URLS_PER_BUCKET))
     deadline_s = job.config.fetch.stage_deadline_s
     until = time.time() + deadline_s if deadline_s else None
     while _rounds(job) and asking.round < job.config.fetch.rounds + job.config.fetch.max_redirects:

@@ -186,16 +186,17 @@ def _prepared(data: bytes, header: Header, segments: list[Segment], config: Imag
         format, size, stored = _STORED[header.format], decoded.source_size, clean
         changes = () if clean is data else ("stripped",)
     small, grey_copy = reduced(decoded.image), grey(decoded.image)
+    sha256 = hashlib.sha256(stored).hexdigest()
     return Picture(
         data=stored,
         format=format,
         width=size[0],
         height=size[1],
-        sha256=hashlib.sha256(stored).hexdigest(),
+        sha256=sha256,
         source_format=header.format,
         source_width=decoded.source_size[0],
         source_height=decoded.source_size[1],
-        source_sha256=hashlib.sha256(data).hexdigest(),
+        source_sha256=sha256 if stored is data else hashlib.sha256(data).hexdigest(),
         source_md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
         phash=phash(small),
         dhash=dhash(grey_copy),

@@ -40,7 +40,7 @@ class FetchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_video_bytes: Annotated[int, msgspec.Meta(ge=1)] = 200_000_000  # ours: some ten minutes of 720p
     max_track_bytes: Annotated[int, msgspec.Meta(ge=1)] = 5_000_000  # ours: a film's subtitles are 0.2 MB
     # Memory for bodies on their way and bodies that wait for the reader.
-    held_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 256 << 20  # ours
+    held_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 64 << 20  # ours: 500 pictures of 128 KB
     # Disk for videos on their way and videos that wait for the reader.
     spooled_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 4 << 30  # ours
     # Of a medium so many candidates are asked, one a round.
