@@ -73,6 +73,7 @@ def run(job: Job, retry: bool = False, source: Source = Source()) -> None:
             "for them, say who asks: --set fetch.contact=you@example.org"
         )
     job.folder.store.remove([ASKING])
+    job.folder.store.remove_folder(SCRATCH)
     job.folder.finish(STAGE, _identity(job, _rounds(job), parts), parts)
 
 

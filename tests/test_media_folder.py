@@ -19,7 +19,7 @@ from PIL import Image
 from jobs.cli import main
 from pipeline.images import ImageConfig
 from pipeline.read.download_status import failure
-from pipeline.read.media_folder import find_shards, read_urls
+from pipeline.read.media_folder import find_shards, read_offers
 from pipeline.report import read_manifest
 from pipeline.runfolder import RunFolder
 from pipeline.stages.fetch_folder import CHOSEN, TAKEN, WANTED, OfferTask, TakeTask, folder_keys, match, take_shard
@@ -114,12 +114,12 @@ def test_the_crawl_goes_before_the_folder_and_the_folder_before_the_web(tmp_path
 def take(tmp_path: Path, folder: Path, number: int = 0) -> dict[str, dict[str, Any]]:
     """The media rows of all rows of a shard, by the last part of their URL."""
     shard = find_shards(str(folder), {})[number]
-    urls = [url for url, _ in read_urls(shard)]
-    chosen = np.zeros(len(urls), dtype=CHOSEN)
-    chosen["hi"], chosen["lo"] = key_numbers(key16(media_key(url)) for url in urls).T
-    chosen["row"] = range(len(urls))
+    offers = read_offers(shard)
+    chosen = np.zeros(len(offers), dtype=CHOSEN)
+    chosen["hi"], chosen["lo"] = key_numbers(key for _, key, _ in offers).T
+    chosen["row"] = [row for row, _, _ in offers]
     images, video = ImageConfig(), VideoConfig()
-    out = tmp_path / "taken"
+    out = tmp_path / folder.name / "taken"
     task = TakeTask(
         run_url=str(out),
         shard=shard,
@@ -186,6 +186,25 @@ def test_the_format_files_gives_the_same_media(tmp_path: Path) -> None:
     found = take(tmp_path, tmp_path / "tars")
     assert found == take(tmp_path, tmp_path / "files")
     assert [row["status"] for row in found.values()] == ["ok", "ok"]
+
+
+def test_the_media_of_another_run_are_such_a_folder(tmp_path: Path) -> None:
+    """Pictures and failures are the same as in that run, also where a picture is not as it came from the web."""
+    sizes = {"width": 120, "height": 100, "original_width": 1200, "original_height": 1000}
+    shard = [
+        success(f"{SITE}/as-it-came", crawls.picture(1)),
+        success(f"{SITE}/resized", crawls.picture(2), sha256="ab" * 32, **sizes),
+        success(f"{SITE}/text", b"this is no picture"),
+        failed(f"{SITE}/gone", "HTTP Error 404: Not Found"),
+    ]
+    write_shard(tmp_path / "folder", 0, shard)
+    first = take(tmp_path, tmp_path / "folder")
+    again = take(tmp_path, tmp_path / "folder" / "taken" / "media")
+    same = ["media_key", "status", "sha256", "source_sha256", "source_width", "phash", "dhash", "sharpness", "bytes"]
+    assert [[row[name] for name in same] for row in again.values()] == [
+        [row[name] for name in same] for row in first.values()
+    ]
+    assert [row["status"] for row in first.values()].count("ok") == 2
 
 
 def test_of_a_urls_rows_one_that_succeeded_is_taken(tmp_path: Path) -> None:

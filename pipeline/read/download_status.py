@@ -31,13 +31,15 @@ _TEXTS: tuple[tuple[str, DropReason], ...] = (
 
 
 def failure(status: str, message: str) -> tuple[DropReason, int | None]:
-    """(reason, the server's status where it gave one). What is not known passes, if it happened on the way, so that a retry asks again.
+    """(reason, the server's status where it gave one). What is not known passes, if it happened on the way, so that a retry asks again; a drop reason is one.
 
     >>> failure("failed_to_download", "HTTP Error 404: Not Found")
     (<DropReason.HTTP_STATUS: 'http_status'>, 404)
     >>> failure("failed_to_download", "<urlopen error [Errno 111] Connection refused>")
     (<DropReason.CONNECTION_FAILED: 'connection_failed'>, None)
     """
+    if status in set(DropReason):
+        return DropReason(status), None
     lower = message.lower()
     named = next((reason for text, reason in _TEXTS if text in lower), None)
     if found := _HTTP.search(message):

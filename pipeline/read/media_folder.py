@@ -1,4 +1,4 @@
-"""A folder of media that img2dataset has fetched.
+"""A folder of media that img2dataset has fetched, or the media of another run of ours, whose tars have the same layout and whose tables have other columns.
 
     00000.parquet   a row a URL that it asked: url, key, status, error_message; sizes in px; a hash of the bytes that came
     00000.tar       the samples of those that succeeded: KEY.jpg, KEY.txt, KEY.json; or a folder 00000/ of such files (its output format "files")
@@ -8,7 +8,7 @@ Parquet files alone; a tar is opened when something of it is wanted.
 """
 
 import tarfile
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,23 +19,27 @@ import pyarrow.parquet as pq
 from pipeline.read.files import blamed, filesystem
 from pipeline.read.inputs import find_inputs
 from pipeline.store import Store
+from pipeline.urls import media_key
 from schemas.errors import InputError
+from schemas.shard import sample_key
+from schemas.tables import MEDIA, check_table
 
 _HASHES = ("sha256", "sha512", "md5")  # of img2dataset's option compute_hash
 _NEEDED = ("url", "key", "status")
 _WANTED = (*_NEEDED, "error_message", "width", "height", "original_width", "original_height", *_HASHES)
+_OURS = ("media_key", "detail", "source_width", "source_height", "source_sha256")
 _BESIDE = ("json", "txt")  # members that are no medium
 _THREADS = 16
 
 
 class FolderRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What img2dataset says of one URL. `size` and `source_size` are (width, height) in px of what it stored and of what came, None where it did not look.
+    """What the folder says of one URL, in img2dataset's words; a `status` of ours is a drop reason, and what came out of a crawl has no URL. `size` and `source_size` are (width, height) in px of what it stored and of what came, None where it did not look.
 
     `hash_name` and `hash` (hex) are of the bytes that came, empty if it made none; `repeated`: another row has the same key.
     """
 
     key: str
-    url: str
+    url: str | None
     status: str
     message: str
     size: tuple[int, int] | None
@@ -58,6 +62,7 @@ def find_shards(url: str, digests: MutableMapping[tuple[str, int, int], str]) ->
     """The shards of a folder, by name. `digests` as for `find_inputs`.
 
     Raises:
+        SchemaError: the media of another run are of another version.
         InputError: no folder; nothing in it that img2dataset wrote; a tar without its table or a table without its tar; a format that is not taken.
         SurroundingsError: a disk or store refuses.
     """
@@ -106,7 +111,10 @@ def _check(store: Store, name: str, has_media: bool) -> None:
             raise InputError(
                 f"{where} is no whole Parquet file; has img2dataset ended? Its command goes on if it is run again ({error})"
             ) from None
-    missing = [column for column in _NEEDED if column not in schema.names or schema.field(column).type != pa.string()]
+    if _is_ours(schema):
+        check_table(schema, MEDIA, where)
+        return
+    missing = [column for column in _NEEDED if column not in schema.names or not _is_text(schema.field(column).type)]
     if missing:
         raise InputError(f"{where} has no column of strings {' and '.join(missing)}, as img2dataset writes it")
     if not has_media:
@@ -116,19 +124,46 @@ def _check(store: Store, name: str, has_media: bool) -> None:
         )
 
 
-def read_urls(shard: MediaShard) -> list[tuple[str, str]]:
-    """(URL, status) of each row."""
-    table = _read(shard, ["url", "status"])
-    urls, statuses = table["url"].to_pylist(), table["status"].to_pylist()
-    return [(url or "", status or "") for url, status in zip(urls, statuses, strict=True)]
+def _is_ours(schema: pa.Schema) -> bool:
+    return b"m3w.table" in (schema.metadata or {})
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def read_offers(shard: MediaShard) -> list[tuple[int, bytes, bool]]:
+    """(row, media key, whether it failed); a row without URL or status offers nothing, nor do clips and tracks of ours."""
+    table = _read(shard, ("url", "status", "media_key", "kind"))
+    if _is_ours(table.schema):
+        ours = enumerate(table.select(["media_key", "status", "kind"]).to_pylist())
+        return [(n, row["media_key"], row["status"] != "ok") for n, row in ours if row["kind"] == "image"]
+    rows = zip(table["url"].to_pylist(), table["status"].to_pylist(), strict=True)
+    named = [(row, url, status) for row, (url, status) in enumerate(rows) if url and status]
+    return [(row, bytes.fromhex(sample_key(media_key(url))), status != "success") for row, url, status in named]
 
 
 def read_rows(shard: MediaShard, places: list[int]) -> list[FolderRow]:
     """These rows of a shard."""
-    table = _read(shard, None)
+    table = _read(shard, (*_WANTED, *_OURS))
+    if _is_ours(table.schema):
+        return [_our_row(row) for row in table.take(places).to_pylist()]
     counts = {one["values"]: one["counts"] for one in table["key"].value_counts().to_pylist()}
-    table = table.select([column for column in _WANTED if column in table.column_names])
     return [_row(row, counts[row["key"]] > 1) for row in table.take(places).to_pylist()]
+
+
+def _our_row(row: dict[str, Any]) -> FolderRow:
+    return FolderRow(
+        key=row["media_key"].hex(),
+        url=row["url"],
+        status="success" if row["status"] == "ok" else row["status"],
+        message=row["detail"] or "",
+        size=_size(row["width"], row["height"]),
+        source_size=_size(row["source_width"], row["source_height"]),
+        hash_name="sha256",
+        hash=(row["source_sha256"] or b"").hex(),
+        repeated=False,
+    )
 
 
 def _row(row: dict[str, Any], repeated: bool) -> FolderRow:
@@ -154,11 +189,13 @@ def _size(width: object, height: object) -> tuple[int, int] | None:
     return None
 
 
-def _read(shard: MediaShard, columns: list[str] | None) -> pa.Table:
+def _read(shard: MediaShard, columns: Collection[str]) -> pa.Table:
+    """Those of the columns that the table has."""
     name = f"{shard.name}.parquet"
     with Store(shard.folder).open(name) as file:
         try:
-            return pq.ParquetFile(file).read(columns=columns)
+            parquet = pq.ParquetFile(file)
+            return parquet.read(columns=[column for column in parquet.schema_arrow.names if column in columns])
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{shard.folder}/{name} cannot be read: {error}") from None
 

@@ -1,4 +1,4 @@
-"""fetch, from a folder that img2dataset has filled: media URLs -> tars in img2dataset's layout and their media tables.
+"""fetch, from a folder that img2dataset (or another run) has filled: media URLs -> tars in img2dataset's layout and their media tables.
 
     wanted_kinds   a media-urls part     ->  (bucket, keys that are wanted, and as what)
     taken_keys     a media part          ->  (bucket, keys that need nothing more)
@@ -21,14 +21,12 @@ import numpy as np
 from pipeline.images import ImageConfig, Picture, prepare
 from pipeline.isolate import Note
 from pipeline.read.download_status import failure
-from pipeline.read.media_folder import FolderRow, MediaShard, read_media, read_rows, read_urls
+from pipeline.read.media_folder import FolderRow, MediaShard, read_media, read_offers, read_rows
 from pipeline.runfolder import RunFolder, digest
 from pipeline.stages.fetch import KINDS, STAGE, LookupTask
 from pipeline.stages.fetch_web import encode_detail
-from pipeline.stages.media_index import key16
 from pipeline.stages.media_part import MediaSpool, Stored, media_members, media_row, sample_name
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_bytes, key_numbers, split
-from pipeline.urls import media_key
 from pipeline.video import webvtt
 from pipeline.video.config import VideoConfig
 from pipeline.video.cut import cut
@@ -87,13 +85,13 @@ class OfferTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def folder_keys(task: OfferTask, note: Note, skip: frozenset[int]) -> Bucketed:
-    """The keys of a shard's URLs; a row without URL or status offers nothing."""
-    rows = [(row, url, status) for row, (url, status) in enumerate(read_urls(task.shard)) if url and status]
+    """The keys of a shard's URLs."""
+    rows = read_offers(task.shard)
     records = np.zeros(len(rows), dtype=OFFERED)
-    records["hi"], records["lo"] = key_numbers(key16(media_key(url)) for _, url, _ in rows).T
+    records["hi"], records["lo"] = key_numbers(key for _, key, _ in rows).T
     records["file"] = task.number
     records["row"] = [row for row, _, _ in rows]
-    records["failed"] = [status != "success" for _, _, status in rows]
+    records["failed"] = [failed for _, _, failed in rows]
     return list(split(records, task.buckets))
 
 
