@@ -1,11 +1,13 @@
 """Policies of an origin: who says no to which URL."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from protego import Protego
 
-from pipeline.lists.policies import TRAINING_AGENTS, Policies, rules_of
+from pipeline.lists.policies import MAX_LINES, TRAINING_AGENTS, Policies, rules_of
 from pipeline.read.policies import PolicyKind
 
 PAGE, PICTURE = "https://a.org/blog/1.html", "https://a.org/img/1.jpg"
@@ -80,6 +82,24 @@ def test_ai_txt_says_no_on_its_own(text: str, page: str, picture: str) -> None:
 def test_tdmrep_json(text: str, page: str, picture: str) -> None:
     """Reserved locations are patterns, the most specific one decides; what is not of the form says nothing."""
     assert (page, picture) == refusals(tdmrep=text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "User-agent:" + " " * 400_000 + "x",
+        "User-agent: *\n" + "Disallow: /*a*b*c$\n" * 30_000,
+        "User-agent: *\nDisallow: /" + "*1" * 100_000 + "$",
+        "User-agent: GPTBot\n" * 30_000 + "Disallow: /none",
+    ],
+)
+def test_a_text_made_to_hang_does_not(text: str) -> None:
+    """Half a megabyte of whatever is read in time that grows with its length; of the rules a bounded number is heard."""
+    before = time.process_time()
+
+    assert ("", "") == refusals(robots=text)
+    assert len(rules_of("robots", text).splitlines()) <= MAX_LINES
+    assert time.process_time() - before < 10
 
 
 def test_an_origin_is_a_host_and_a_port() -> None:

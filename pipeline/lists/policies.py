@@ -13,6 +13,7 @@ policy it is: who says no at https has not said yes at http.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from protego import Protego
 
@@ -34,9 +35,10 @@ TRAINING_AGENTS = (
     "img2dataset",
 )
 MAX_LOCATIONS = 1000  # ours: entries of a tdmrep.json that are read
+MAX_LINES = 5000  # ours: of the groups that are heard; the longest files of large sites have some thousand
 
 _HEARD = frozenset(("*", PRODUCT, *(agent.lower() for agent in TRAINING_AGENTS)))
-_AGENT_LINE = re.compile(r"\s*user[- ]?agent\s*:\s*(.*?)\s*", re.IGNORECASE)
+_AGENT_FIELDS = frozenset(("user-agent", "user agent", "useragent"))
 _REFUSAL = re.compile(r"\s*di\w+[\s:]+\S", re.IGNORECASE)  # Protego reads misspellings of it, too
 
 
@@ -48,8 +50,14 @@ def authority(url: str) -> str:
 def rules_of(kind: PolicyKind, text: str) -> str:
     """What of a policy can say no to us, in the form of a robots.txt; "" where nothing does."""
     lines = _reservations(text) if kind == "tdmrep" else _heard_groups(text)
-    rules = "\n".join(lines)
+    rules = "\n".join(islice(lines, MAX_LINES))
     return rules if any(map(_REFUSAL.match, rules.split("\n"))) else ""
+
+
+def _agent(line: str) -> str | None:
+    """The agent that a line of a robots.txt names, None where it is another line."""
+    field, _, value = line.partition(":")
+    return value.strip().lower() if field.strip().lower() in _AGENT_FIELDS else None
 
 
 def _heard_groups(text: str) -> Iterator[str]:
@@ -58,9 +66,8 @@ def _heard_groups(text: str) -> Iterator[str]:
     in_agents = False
     for line in text.splitlines():
         line = line.partition("#")[0].strip()
-        named = _AGENT_LINE.fullmatch(line)
-        if named is not None:
-            is_heard = named[1].lower().replace("*", "") in _HEARD or named[1] == "*"
+        if (agent := _agent(line)) is not None:
+            is_heard = agent == "*" or agent.replace("*", "") in _HEARD
             heard = is_heard or (heard and in_agents)
             in_agents = True
             if is_heard:
@@ -89,7 +96,7 @@ class Policy:
 
     def __init__(self, kind: PolicyKind, rules: str) -> None:
         self._kind, self._rules = kind, Protego.parse(rules)
-        named = {found[1].lower() for line in rules.split("\n") if (found := _AGENT_LINE.fullmatch(line))}
+        named = set(map(_agent, rules.split("\n")))
         training = [agent for agent in TRAINING_AGENTS if agent.lower() in named]
         self._asked = [PRODUCT] if PRODUCT in named else [*training, *(["*"] if "*" in named else [])]
 
