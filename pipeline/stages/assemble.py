@@ -178,7 +178,7 @@ def finish(stored: dict[str, Any], verdict: dict[str, Any], matches: Records, be
     media = [(number, scrubbed_medium(medium, beside.pii)) for number, medium in media]
     picks = pick(media, matches, beside.scorers)
     if stored["columns"] is not None:
-        return _table_pairs(stored, [medium for _, medium in media], picks, matches)
+        return _table_pairs(stored, [medium for _, medium in media], picks, matches, beside)
     made = Finished(picks=[one for one in picks if not isinstance(one, Drop)])
     made.drops = [one for one in picks if isinstance(one, Drop)]
     if not made.picks:
@@ -211,7 +211,9 @@ def _note_stand_ins(
         made.stand_ins.append("video" if is_video(picked) else "image")
 
 
-def _table_pairs(stored: dict[str, Any], media: list[DraftMedium], picks: list[Any], matches: Records) -> Finished:
+def _table_pairs(
+    stored: dict[str, Any], media: list[DraftMedium], picks: list[Any], matches: Records, beside: Beside
+) -> Finished:
     """The pair of a table's row, of a cut video one for each clip; extract has counted the row as one."""
     made = Finished(picks=[one for one in picks if not isinstance(one, Drop)])
     for medium, picked in zip(media, picks, strict=True):
@@ -227,7 +229,7 @@ def _table_pairs(stored: dict[str, Any], media: list[DraftMedium], picks: list[A
                 continue
             pair = make_pair(stored, medium, clip, "caption", medium.caption, scores, stored["columns"])
             made.pairs.append((pair, clip))
-    made.texts = max(0, len(made.pairs) - 1)
+    made.texts = len(made.pairs) + len(made.drops) - 1
     return made
 
 
