@@ -1,13 +1,10 @@
 """The configuration: one tree of small structs, each defined beside the code that reads it.
 
-In TOML a section is a struct (`[filters.gopher_quality]`), on the command line `--set shard.seed=1`. An unknown key is an error that
-names the nearest known one. `jobs/configs/` holds the presets; what they leave out has the default that stands in the struct.
+`schemas.settings` says how it is written. `jobs/configs/` holds the presets; what they leave out has the default that stands in the struct.
 """
 
-import difflib
-import tomllib
 from collections.abc import Iterable
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
 import msgspec
 
@@ -21,7 +18,7 @@ from pipeline.read.records import ReadLimits
 from pipeline.scores.config import ScoresConfig
 from pipeline.video.config import VideoConfig
 from pipeline.web.config import FetchConfig
-from schemas.errors import ConfigError
+from schemas.settings import read_settings, write_settings
 
 
 class ExtractConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,67 +86,9 @@ def load_config(toml: str, name: str, settings: Iterable[str] = ()) -> Config:
     Raises:
         ConfigError: no TOML, an unknown key, a value of the wrong type or out of range.
     """
-    try:
-        tree = tomllib.loads(toml)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: {error}") from error
-    _check_keys(tree, Config, "", name)
-    for setting in settings:
-        _set(tree, setting)
-    try:
-        return msgspec.convert(tree, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {error}") from error
-
-
-def _set(tree: dict[str, Any], setting: str) -> None:
-    key, equals, value = setting.partition("=")
-    if not equals:
-        raise ConfigError(f"--set takes key=value, got {setting!r}")
-    names = key.strip().split(".")
-    nested: dict[str, Any] = {names[-1]: _value(value.strip())}
-    for name in reversed(names[:-1]):
-        nested = {name: nested}
-    _check_keys(nested, Config, "", "--set")
-    for name in names[:-1]:
-        tree = tree.setdefault(name, {})
-    tree[names[-1]] = _value(value.strip())
-
-
-def _value(text: str) -> Any:
-    """A TOML value, or, where it is none, the text itself, so that a string needs no quotes."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _check_keys(tree: dict[str, Any], kind: type[Any], prefix: str, name: str) -> None:
-    hints = get_type_hints(kind)
-    for key, value in tree.items():
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.5)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(hints)}"
-            raise ConfigError(f"unknown key {prefix}{key} in {name}; {hint}")
-        nested = hints[key]
-        if isinstance(nested, type) and issubclass(nested, msgspec.Struct):
-            if not isinstance(value, dict):
-                raise ConfigError(f"{prefix}{key} in {name} is a section, not a value")
-            _check_keys(value, nested, f"{prefix}{key}.", name)
+    return read_settings(Config, toml, name, settings)
 
 
 def dump_config(config: Config) -> str:
     """The whole configuration as TOML, defaults included: what a run writes beside its output."""
-    lines: list[str] = []
-    _dump(msgspec.to_builtins(config), [], lines)
-    return "\n".join(lines).strip() + "\n"
-
-
-def _dump(tree: dict[str, Any], path: list[str], lines: list[str]) -> None:
-    sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
-    values = {key: value for key, value in tree.items() if key not in sections}
-    if path and values:
-        lines.extend(["", f"[{'.'.join(path)}]"])
-    lines.extend(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items())
-    for key, value in sections.items():
-        _dump(value, [*path, key], lines)
+    return write_settings(config)
