@@ -60,14 +60,13 @@ def rows(out: Path, pattern: str) -> list[dict[str, object]]:
     return [row for path in sorted(out.glob(pattern)) for row in pq.read_table(path).to_pylist()]
 
 
-def run(folder: Path, records: list[bytes], parts: int, *settings: str) -> Path:
+def run(folder: Path, records: list[bytes], parts: int) -> Path:
     """The folder of a run over the records, spread over some WARCs, with one blocked domain."""
     folder.mkdir()
     warcs = [crawls.write_warc(folder / f"{n}.warc.gz", records[n::parts]) for n in range(parts)]
     (folder / "domains.txt").write_text("bad.example\n")
-    options = [f'lists.block_domains=["{folder}/domains.txt"]', *settings]
     arguments = ["--out", str(folder / "out"), "--workers", "1"]
-    arguments += [word for option in options for word in ("--set", option)]
+    arguments += ["--set", f'lists.block_domains=["{folder}/domains.txt"]']
     assert main(["extract", *map(str, warcs), *arguments]) == 0
     assert main(["select", *arguments]) == 0
     return folder / "out"
@@ -78,9 +77,30 @@ def drops_of(out: Path) -> list[tuple[str, ...]]:
     return sorted(tuple(str(row[name]) for name in names) for row in rows(out, "drops/*.parquet"))
 
 
-def test_what_origins_and_lists_say_no_to(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def selected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over the crawl in its own order, as far as select."""
+    return run(tmp_path_factory.mktemp("judged") / "run", a_crawl(), 1)
+
+
+def test_policies_are_heard_whatever_the_order_and_not_at_all_where_the_user_says_so(
+    tmp_path: Path, selected: Path
+) -> None:
+    """Parts and their order change nothing in what falls; which kinds count is the user's choice."""
+    shuffled = a_crawl()
+    random.Random(3).shuffle(shuffled)
+    other = run(tmp_path / "other", shuffled, 3)
+    assert drops_of(selected) == drops_of(other)
+
+    assert main(["select", "--out", str(other), "--workers", "1", "--set", 'select.policies=["ai"]']) == 0
+    reasons = Counter(detail for stage, *_, detail in drops_of(other) if stage == "select")
+    assert reasons["ai.txt: *"] == 1
+    assert not any(detail.startswith(("robots.txt", "tdmrep")) for detail in reasons)
+
+
+def test_what_origins_and_lists_say_no_to(selected: Path) -> None:
     """Pages fall, candidates give way to the next ones, media without any fall with the reason of their best, and all is counted."""
-    out = run(tmp_path / "run", a_crawl(), 1)
+    out = selected
     for stage in ("fetch", "shard"):
         assert main([stage, "--out", str(out), "--workers", "1"]) == 0
 
@@ -109,19 +129,6 @@ def test_what_origins_and_lists_say_no_to(tmp_path: Path) -> None:
     assert (manifest.pages.entered, manifest.pages.kept) == (7, 3)
     assert manifest.pages.dropped["select"] == {"no_image": 2, "opted_out": 2}
     assert manifest.images.dropped["select"] == {"blocked_domain": 2, "opted_out": 2, "with_page": 2}
-
-
-def test_policies_are_heard_whatever_the_order_and_not_at_all_where_the_user_says_so(tmp_path: Path) -> None:
-    """Parts and their order change nothing in what falls; which kinds count is the user's choice."""
-    shuffled = a_crawl()
-    random.Random(3).shuffle(shuffled)
-    one, other = run(tmp_path / "one", a_crawl(), 1), run(tmp_path / "other", shuffled, 3)
-    deaf = run(tmp_path / "deaf", a_crawl(), 1, 'select.policies=["ai"]')
-
-    assert drops_of(one) == drops_of(other)
-    reasons = Counter(detail for stage, *_, detail in drops_of(deaf) if stage == "select")
-    assert reasons["ai.txt: *"] == 1
-    assert not any(detail.startswith(("robots.txt", "tdmrep")) for detail in reasons)
 
 
 @pytest.mark.parametrize("seed", range(3))
