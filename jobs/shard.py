@@ -65,6 +65,15 @@ def _write_shards(job: Job, identity: str, parts: list[str]) -> None:
         job.run(STAGE, outputs, lambda pipeline: pipeline | Spread(todo, write_one_shard, job.engine.processes))
     job.folder.finish(STAGE, identity, [*parts, *outputs])
     job.prune_lists()
+    write_manifest(job)
+
+
+def write_manifest(job: Job) -> None:
+    """Writes what the run has put into its shards, for programs and for people.
+
+    Raises:
+        SchemaError: the counts do not add up.
+    """
     manifest = make_manifest(job.folder, job.inputs(), job.config)
     job.folder.store.write(CARD, data_set_card(manifest).encode())
     job.folder.store.write(MANIFEST, encode_manifest(manifest))

@@ -9,20 +9,19 @@ import msgspec
 from jobs.engine import Engine
 from jobs.job import Job
 from jobs.progress import Terminal
-from pipeline.card import data_set_card
+from jobs.shard import write_manifest
 from pipeline.config import load_config
-from pipeline.report import CARD, MANIFEST, make_manifest
+from pipeline.report import CARD, MANIFEST
 from pipeline.runfolder import RunFolder
-from pipeline.stages.media_index import key16
 from pipeline.store import Lock, Store
 from pipeline.takedown.entries import Entries, read_entries
-from pipeline.takedown.shards import Gone, TarTask, find, found, rewrite
-from pipeline.takedown.tables import PartTask, purge
+from pipeline.takedown.shards import Gone, PartTask, pending, rewrite
+from pipeline.takedown.tables import find, found, purge
 from pipeline.takedown.tombstones import write_tombstones
 from pipeline.transforms.spread import Spread
-from pipeline.urls import media_key
 from schemas.errors import InputError, OutputError, UsageError
-from schemas.manifest import encode_manifest
+
+Part = tuple[str, str]  # its stage, its name
 
 
 def command(url: str, list_url: str, max_distance: int, workers: int, beam_options: list[str]) -> None:
@@ -59,59 +58,59 @@ def run(job: Job, entries: Entries) -> None:
         OutputError: the run is not finished.
     """
     job.needs("shard", "takedown")
-    tars = [
-        commit for commit in job.folder.commits("shard") if any(file.path.endswith(".tar") for file in commit.files)
-    ]
-    tasks = [TarTask(run_url=job.url, part=commit.part, entries=entries) for commit in tars]
-    gone = _find(job, tasks)
+    tars, others = _parts(job)
+    looked_into = [*tars, *((stage, part) for stage, part in others if stage in ("select", "fetch"))]
+    gone = _find(job, entries, looked_into)
     wider = _with_copies(entries, gone)
-    if wider.sha256s != entries.sha256s or wider.phashes:  # what was found by its URL is looked for by its bytes, too
-        gone = _find(job, [msgspec.structs.replace(task, entries=wider) for task in tasks])
-    write_tombstones(job.folder, entries, gone)
+    if wider != entries:  # what was found by its URL is looked for by its bytes, too
+        gone = _find(job, wider, looked_into)
+    write_tombstones(job.folder, entries, {one for of_part in gone.values() for one in of_part})
     job.folder.store.remove([MANIFEST, CARD])
-    _spread(job, rewrite, [msgspec.structs.replace(task, entries=wider) for task in tasks])
-    parts = [(stage, commit.part) for stage in ("extract", "fetch", "shard") for commit in job.folder.commits(stage)]
-    tar_parts = {commit.part for commit in tars}
-    _spread(
-        job,
-        purge,
-        [
-            PartTask(run_url=job.url, stage=stage, part=part, entries=wider)
-            for stage, part in parts
-            if part not in tar_parts
-        ],
-    )
-    manifest = make_manifest(job.folder, job.inputs(), job.config)
-    job.folder.store.write(CARD, data_set_card(manifest).encode())
-    job.folder.store.write(MANIFEST, encode_manifest(manifest))
-    _tell(job, entries, gone)
+    unsettled = pending(job.folder.store)
+    _spread(job, rewrite, wider, [tar for tar in tars if gone[tar] or tar[1] in unsettled])
+    _spread(job, purge, wider, [(stage, part) for stage, part in others if stage != "select"])
+    write_manifest(job)
+    _tell(job, entries, {one for tar in tars for one in gone[tar]})
 
 
-def _find(job: Job, tasks: list[TarTask]) -> list[Gone]:
-    """What is meant in any tar."""
-    _spread(job, find, tasks)
-    return found(job.folder.store, [task.part for task in tasks])
+def _parts(job: Job) -> tuple[list[Part], list[Part]]:
+    """The run's tars, and all its other parts."""
+    tars: list[Part] = []
+    others: list[Part] = []
+    for stage in ("extract", "select", "fetch", "shard"):
+        for commit in job.folder.commits(stage):
+            is_tar = stage == "shard" and commit.detail != "assembled"
+            (tars if is_tar else others).append((stage, commit.part))
+    return tars, others
 
 
-def _with_copies(entries: Entries, gone: list[Gone]) -> Entries:
+def _find(job: Job, entries: Entries, parts: list[Part]) -> dict[Part, list[Gone]]:
+    """What is meant, by part."""
+    return found(job.folder.store, _spread(job, find, entries, parts))
+
+
+def _with_copies(entries: Entries, gone: dict[Part, list[Gone]]) -> Entries:
     """The entries, and the digests of the media that they mean, so that copies under other URLs go as well."""
-    media = [one for one in gone if one.kind == "medium"]
+    media = [one for of_part in gone.values() for one in of_part if one.kind == "medium"]
     sha256s = {bytes.fromhex(text) for one in media for text in (one.sha256, one.source_sha256) if text}
     phashes = {bytes.fromhex(one.phash) for one in media if one.phash} if entries.max_distance >= 0 else set()
     return msgspec.structs.replace(
         entries,
         sha256s=entries.sha256s | sha256s,
         phashes=frozenset(phashes),
-        media_keys=entries.media_keys | {key16(media_key(one.url)) for one in media},
+        media_keys=entries.media_keys | {bytes.fromhex(one.key) for one in media},
     )
 
 
-def _spread(job: Job, work: Callable[..., Any], tasks: list[TarTask] | list[PartTask]) -> None:
+def _spread(job: Job, work: Callable[..., Any], entries: Entries, parts: list[Part]) -> list[PartTask]:
+    """Runs `work` for each part; returns the tasks."""
+    tasks = [PartTask(run_url=job.url, stage=stage, part=part, entries=entries) for stage, part in parts]
     if tasks:
         job.engine.run(lambda pipeline: pipeline | Spread(list(tasks), work, job.engine.processes))
+    return tasks
 
 
-def _tell(job: Job, entries: Entries, gone: list[Gone]) -> None:
+def _tell(job: Job, entries: Entries, gone: set[Gone]) -> None:
     pages, media = (sum(one.kind == kind for one in gone) for kind in ("page", "medium"))
     listed = len(entries.urls) + len(entries.domains) + len(entries.sha256s)
     job.progress.say(

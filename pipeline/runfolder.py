@@ -108,7 +108,12 @@ class RunFolder:
             yield writer
         files = [self._file_record(writer, path) for path in sorted(writer.digests)]
         commit = Commit(stage=stage, part=part, files=files, counts=dict(writer.counts), detail=writer.detail)
-        self.store.write(f"commits/{stage}/{part}.json", msgspec.json.encode(commit, order="deterministic"))
+        self.record(commit)
+
+    def record(self, commit: Commit) -> None:
+        """Writes a part's record, after its files."""
+        name = f"commits/{commit.stage}/{commit.part}.json"
+        self.store.write(name, msgspec.json.encode(commit, order="deterministic"))
 
     def _file_record(self, writer: "PartWriter", path: str) -> FileRecord:
         size, sha256 = writer.digests[path]

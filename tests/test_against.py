@@ -12,7 +12,9 @@ from PIL import Image
 
 from jobs.cli import main
 from pipeline.stages.media_index import key16
+from pipeline.store import Store
 from pipeline.takedown.taken import Taken
+from pipeline.takedown.tombstones import read_tombstones
 from pipeline.urls import page_key
 from schemas.shard import read_shard
 from schemas.tables import TOMBSTONES
@@ -148,7 +150,11 @@ def test_a_picture_that_was_taken_down_stays_out_of_later_runs(first: Path, tmp_
     """By its URL, as one of several candidates, by its bytes under another URL, and, since it was asked for, by what looks the same."""
     earlier = Path(shutil.copytree(first, tmp_path / "earlier"))
     taken, other = f"{EARLIER}/2-0.png", f"{EARLIER}/2-1.png"
-    take_down(earlier, taken, other, similar=6)
+    take_down(earlier, taken, other, "http://mirror.example/one", similar=6)
+    (page,) = [row for row in read_tombstones(Store(str(earlier))) if row["text_key"]]
+    assert (
+        page["url"] == "http://mirror.example/one"
+    )  # it was in no shard, as a copy, and is known by its text all the same
     with Image.open(io.BytesIO(crawls.picture(4))) as picture:
         picture.save(alike := io.BytesIO(), "JPEG")
     pictures = {
@@ -163,10 +169,10 @@ def test_a_picture_that_was_taken_down_stays_out_of_later_runs(first: Path, tmp_
         f'<img src="/rendition.png" srcset="{other} 2x" alt="a picture">',
     ]
     body = "".join(f"<p>{crawls.prose(number)}</p>{image}" for number, image in enumerate(images))
-    page = f"<html><body><article><h1>A page</h1>{body}</article></body></html>".encode()
+    html = f"<html><body><article><h1>A page</h1>{body}</article></body></html>".encode()
     records = [crawls.record(url, data, "image/png") for url, data in pictures.items()]
     warc = crawls.write_warc(
-        tmp_path / "second.warc.gz", [crawls.record("http://second.example/page", page, "text/html"), *records]
+        tmp_path / "second.warc.gz", [crawls.record("http://second.example/page", html, "text/html"), *records]
     )
     out = tmp_path / "run"
     assert main(["crawl", str(warc), "--out", str(out), "--workers", "1", "--against", str(earlier)]) == 0

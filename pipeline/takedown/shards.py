@@ -1,7 +1,7 @@
 """A tar without what is taken down.
 
-    find      a tar  ->  the samples and media in it that are meant, by what its JSON members say
-    rewrite   a tar  ->  the same tar without them, its index, its drops, its counts
+    gone_in_tar   a tar  ->  the pages and media in it that are meant, by what its JSON members say
+    rewrite       a tar  ->  the same tar without them, its index, its drops, its counts
 
 A page goes with its whole sample; a medium goes alone, and the members behind it move up. Counts of the tar's commit record are differences (kept things below
 zero, drops above), so that the sums of the run stay exact. The tar itself is published last and a note of the record to come before it: whenever
@@ -19,8 +19,10 @@ import msgspec
 from pipeline.isolate import Note
 from pipeline.runfolder import Commit, FileRecord, RunFolder
 from pipeline.stages.extract import drop_row
+from pipeline.stages.media_index import key16
 from pipeline.store import Store
 from pipeline.takedown.entries import Entries
+from pipeline.urls import media_key, page_key
 from schemas.document import Document, Image, Text, Video
 from schemas.drops import Drop, DropReason
 from schemas.markup import render
@@ -38,72 +40,69 @@ from schemas.shard import (
 from schemas.tables import DROPS, TableWriter, read_table
 
 STAGE = "shard"
-FOUND = "tombstones/found"
+PENDING = "tombstones/pending/"
+READ_AHEAD = 256  # ours: samples whose JSON members are asked for together, some 2 MB
 Content: TypeAlias = Document | ImageTextPair | VideoTextPair
 _PAIR = msgspec.json.Decoder(ImageTextPair | VideoTextPair)
 _DOCUMENT = msgspec.json.Decoder(Document)
 
 
 class Gone(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """A page or a medium that is meant: its URL; of a medium its digests and its perceptual hash, in hex."""
+    """A page or a medium that is meant: its URL, if it is known, and its key; of a medium its digests and its perceptual hash. All in hex."""
 
     kind: str
     url: str
+    key: str
     sha256: str = ""
     source_sha256: str = ""
     phash: str = ""
 
 
-class TarTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished tar, by its part in the shard stage, and what goes."""
+class PartTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a finished stage, and what goes."""
 
     run_url: str
+    stage: str
     part: str
     entries: Entries
 
 
-def find(task: TarTask, note: Note, skip: frozenset[int]) -> None:
-    """Looks for what is meant among the pages and media of a tar; notes it in the run's folder, where `found` reads it."""
-    store = RunFolder(task.run_url).store
-    tar = _tar_of(RunFolder(task.run_url).commit(STAGE, task.part))
-    gone: list[Gone] = []
-    for _, content in _contents(store, tar):
+def gone_in_tar(store: Store, commit: Commit, entries: Entries) -> Iterator[Gone]:
+    """What is meant among the pages and media of a finished tar."""
+    for content in _contents(store, _tar_of(commit)):
         page_url = content.url if isinstance(content, Document) else content.page_url
-        if page_url and task.entries.means_page(page_url):
-            gone.append(Gone(kind="page", url=page_url))
-        gone.extend(_gone_medium(medium) for medium in _media(content) if _means(task.entries, medium))
-    store.write(f"{FOUND}/{task.part}.json", msgspec.json.encode(gone))
+        if page_url and entries.means_page(page_url):
+            yield Gone(kind="page", url=page_url, key=key16(page_key(page_url)).hex())
+        for medium in _media(content):
+            if _means(entries, medium):
+                yield _gone_medium(medium)
 
 
-def found(store: Store, parts: list[str]) -> list[Gone]:
-    """What `find` noted of these parts, each thing once, sorted; the notes go."""
-    names = [f"{FOUND}/{part}.json" for part in parts]
-    gone = {one for data in store.read_all(names) for one in msgspec.json.decode(data, type=list[Gone])}
-    store.remove(names)
-    return sorted(gone)
-
-
-def rewrite(task: TarTask, note: Note, skip: frozenset[int]) -> dict[str, int]:
-    """Writes the tar anew if anything in it is meant; returns the counts by which the run changes."""
+def rewrite(task: PartTask, note: Note, skip: frozenset[int]) -> dict[str, int]:
+    """Writes a tar in which something is meant anew; returns the counts by which the run changes."""
     folder = RunFolder(task.run_url)
     before = _settled(folder, task.part)
     tar = _tar_of(before)
     taken = _Taken(task.entries)
-    meant = {entry.key for entry, content in _contents(folder.store, tar) if taken.changes(content)}
-    if not meant:
-        return {}
+    if not any(taken.changes(content) for content in _contents(folder.store, tar)):
+        return {}  # a killed run had it done
     drops_path = f"drops/{STAGE}-{task.part}.parquet"
     with ExitStack() as stack:
         spools = [
             stack.enter_context(folder.store.spool(path)) for path in (tar, _index_of(tar), drops_path)
         ]  # published backwards
-        entries = write_shard(_kept(folder.store, tar, taken, meant), spools[0])
+        entries = write_shard(_kept(folder.store, tar, taken), spools[0])
         spools[1].write(encode_index(entries, spools[0].tell()))
         _write_drops(folder.store, drops_path, spools[2], taken, before)
         after = _record(before, dict(zip((tar, _index_of(tar), drops_path), spools, strict=True)), taken, len(entries))
         folder.store.write(_pending(task.part), msgspec.json.encode(after))
-    _commit(folder, after)
+    _settle(folder, after)
     return dict(taken.counts)
+
+
+def pending(store: Store) -> set[str]:
+    """The parts whose tars a killed run may have written without their records."""
+    return {name.removeprefix(PENDING).removesuffix(".json") for name in store.files(PENDING.rstrip("/"))}
 
 
 class _Taken:
@@ -122,8 +121,10 @@ class _Taken:
         )
 
     def cut(self, sample: Sample) -> Sample | None:
-        """What is left of a sample that is meant."""
+        """What is left of a sample."""
         content = _decode(sample.members["json"])
+        if not self.changes(content):
+            return sample
         if not isinstance(content, Document):
             self.counts["pairs"] -= 1
             self._drop(Drop(kind="pair", reason=DropReason.TAKEN_DOWN, medium_url=content.url), content)
@@ -183,11 +184,12 @@ class _Taken:
         self.drops.append((drop, content))
 
 
-def _contents(store: Store, tar: str) -> Iterator[tuple[IndexEntry, Content]]:
-    """Each sample's index entry and what its JSON member says."""
-    for entry in _index(store, tar):
-        member = next(member for member in entry.members if member.name == "json")
-        yield entry, _decode(store.read_ranges([(tar, member.offset, member.size)])[0])
+def _contents(store: Store, tar: str) -> Iterator[Content]:
+    """What the JSON member of each sample says."""
+    members = [member for entry in _index(store, tar) for member in entry.members if member.name == "json"]
+    for start in range(0, len(members), READ_AHEAD):
+        ranges = [(tar, member.offset, member.size) for member in members[start : start + READ_AHEAD]]
+        yield from map(_decode, store.read_ranges(ranges))
 
 
 def _index(store: Store, tar: str) -> list[IndexEntry]:
@@ -199,11 +201,10 @@ def _index(store: Store, tar: str) -> list[IndexEntry]:
         return index_tar(file)
 
 
-def _kept(store: Store, tar: str, taken: _Taken, meant: set[str]) -> Iterator[Sample]:
+def _kept(store: Store, tar: str, taken: _Taken) -> Iterator[Sample]:
     with store.open(tar) as file:
         for entry in _index(store, tar):
-            sample = read_sample(file, entry)
-            left = taken.cut(sample) if entry.key in meant else sample
+            left = taken.cut(read_sample(file, entry))
             if left is not None:
                 yield left
 
@@ -246,17 +247,17 @@ def _settled(folder: RunFolder, part: str) -> Commit:
         with folder.store.open(_tar_of(after)) as tar:
             published = hashlib.file_digest(tar, "sha256").hexdigest()  # type: ignore[arg-type]
         if published == next(file.sha256 for file in after.files if file.path.endswith(".tar")):
-            _commit(folder, after)
+            _settle(folder, after)
     return folder.commit(STAGE, part)
 
 
-def _commit(folder: RunFolder, record: Commit) -> None:
-    folder.store.write(f"commits/{STAGE}/{record.part}.json", msgspec.json.encode(record, order="deterministic"))
+def _settle(folder: RunFolder, record: Commit) -> None:
+    folder.record(record)
     folder.store.remove([_pending(record.part)])
 
 
 def _pending(part: str) -> str:
-    return f"tombstones/pending/{part}.json"
+    return f"{PENDING}{part}.json"
 
 
 def _decode(data: bytes) -> Content:
@@ -277,7 +278,14 @@ def _means(entries: Entries, medium: Any) -> bool:
 
 def _gone_medium(medium: Any) -> Gone:
     source_sha256 = getattr(medium, "source_sha256", "")
-    return Gone(kind="medium", url=medium.url, sha256=medium.sha256, source_sha256=source_sha256, phash=medium.phash)
+    return Gone(
+        kind="medium",
+        url=medium.url,
+        key=key16(media_key(medium.url)).hex(),
+        sha256=medium.sha256,
+        source_sha256=source_sha256,
+        phash=medium.phash,
+    )
 
 
 def _tar_of(commit: Commit) -> str:

@@ -1,4 +1,4 @@
-"""The run's own tables and stores without what is taken down, so that its bytes and texts are nowhere in the folder.
+"""The run's own tables and stores: what is meant in them, and they without it, so that its bytes and texts are nowhere in the folder.
 
     documents     a page's row stays, since others are numbered by it, but says nothing: empty nodes in place of its own
     media-copies  the bytes become zeros
@@ -10,7 +10,7 @@ Each part's commit record is written again with the new digests.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -18,24 +18,65 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.isolate import Note
-from pipeline.runfolder import Commit, FileRecord, RunFolder
+from pipeline.runfolder import FileRecord, RunFolder
 from pipeline.store import Store
 from pipeline.takedown.entries import Entries
+from pipeline.takedown.shards import Gone, PartTask, gone_in_tar
 from schemas.document import Candidate, DraftMedium, Text, decode_draft_nodes, encode_draft_nodes
 from schemas.drops import DropReason
-from schemas.tables import DOCUMENTS, FINGERPRINTS, MEDIA, MEDIA_INDEX, read_table
+from schemas.tables import DOCUMENTS, FINGERPRINTS, MEDIA, MEDIA_INDEX, MEDIA_URLS, read_table
 
 _COPY_BYTES = 8 << 20
 _NOTHING = "taken down"
 
 
-class PartTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a finished stage, and what goes."""
+def find(task: PartTask, note: Note, skip: frozenset[int]) -> None:
+    """Looks for what is meant in a part of select, fetch or shard; notes it in the run's folder, where `found` reads it."""
+    folder = RunFolder(task.run_url)
+    commit = folder.commit(task.stage, task.part)
+    gone: list[Gone] = []
+    for path in sorted(file.path for file in commit.files):
+        if path.endswith(".tar") and task.stage == "shard":
+            gone += gone_in_tar(folder.store, commit, task.entries)
+        elif path.startswith("media-urls/"):
+            gone += _gone_urls(folder.store, path, task.entries)
+        elif path.startswith("media/") and path.endswith(".parquet"):
+            gone += _gone_media(folder.store, path, task.entries)
+    folder.store.write(_note(task.stage, task.part), msgspec.json.encode(gone))
 
-    run_url: str
-    stage: str
-    part: str
-    entries: Entries
+
+def found(store: Store, tasks: Iterable[PartTask]) -> dict[tuple[str, str], list[Gone]]:
+    """What `find` noted of each part, by stage and part; the notes go."""
+    names = {(task.stage, task.part): _note(task.stage, task.part) for task in tasks}
+    notes = zip(names, store.read_all(list(names.values())), strict=True)
+    gone = {part: msgspec.json.decode(data, type=list[Gone]) for part, data in notes}
+    store.remove(list(names.values()))
+    return gone
+
+
+def _note(stage: str, part: str) -> str:
+    return f"tombstones/found/{stage}-{part}.json"
+
+
+def _gone_urls(store: Store, path: str, entries: Entries) -> Iterator[Gone]:
+    """The media of domains that go: what the crawl holds has its URL only here."""
+    if not entries.domains:
+        return
+    with store.open(path) as file:
+        table = read_table(file, MEDIA_URLS, path, ["url", "media_key"])
+    for url, key in zip(table["url"].to_pylist(), table["media_key"].to_pylist(), strict=True):
+        if entries.means_host(url):
+            yield Gone(kind="medium", url=url, key=key.hex())
+
+
+def _gone_media(store: Store, path: str, entries: Entries) -> Iterator[Gone]:
+    """The stored media that go, with the digests of what was fetched, which a pair does not tell."""
+    with store.open(path) as file:
+        table = read_table(file, MEDIA, path, ["media_key", "url", "sha256", "source_sha256", "phash"])
+    for row in table.to_pylist():
+        if _means(entries, row):
+            hashes = {name: (row[name] or b"").hex() for name in ("sha256", "source_sha256", "phash")}
+            yield Gone(kind="medium", url=row["url"] or "", key=row["media_key"].hex(), **hashes)
 
 
 def purge(task: PartTask, note: Note, skip: frozenset[int]) -> int:
@@ -49,7 +90,7 @@ def purge(task: PartTask, note: Note, skip: frozenset[int]) -> int:
     if changed:
         gone = {path for path in paths if path.startswith("assembled/")}
         files = [_file_record(folder.store, path) for path in sorted(paths - gone)]
-        _write(folder, msgspec.structs.replace(commit, files=files))
+        folder.record(msgspec.structs.replace(commit, files=files))
         folder.store.remove(sorted(gone))
     return changed
 
@@ -154,7 +195,3 @@ def _file_record(store: Store, path: str) -> FileRecord:
     with store.open(path) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         return FileRecord(path=path, bytes=file.tell(), sha256=sha256)
-
-
-def _write(folder: RunFolder, commit: Commit) -> None:
-    folder.store.write(f"commits/{commit.stage}/{commit.part}.json", msgspec.json.encode(commit, order="deterministic"))

@@ -8,15 +8,14 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.runfolder import RunFolder, digest
-from pipeline.stages.media_index import key16
 from pipeline.store import Store
 from pipeline.takedown.entries import Entries
 from pipeline.takedown.shards import Gone
 from pipeline.takedown.taken import FOLDER, tombstone_files
-from pipeline.urls import media_key, page_key
 from schemas.tables import DOCUMENTS, TOMBSTONES, TableWriter, read_table
 
 
@@ -53,26 +52,27 @@ def _rows(folder: RunFolder, entries: Entries, gone: list[Gone]) -> Iterator[dic
         if one.kind == "medium":
             yield {
                 "kind": "medium",
-                "url": one.url,
-                "key": key16(media_key(one.url)),
+                "url": one.url or None,
+                "key": bytes.fromhex(one.key),
                 "sha256": bytes.fromhex(one.sha256) or None,
                 "source_sha256": bytes.fromhex(one.source_sha256) or None,
                 "phash": bytes.fromhex(one.phash) or None,
                 "max_distance": None if entries.max_distance < 0 else entries.max_distance,
             }
-    yield from _pages(folder, {key16(page_key(one.url)) for one in gone if one.kind == "page"})
+    yield from _pages(folder, entries, {bytes.fromhex(one.key) for one in gone if one.kind == "page"})
 
 
-def _pages(folder: RunFolder, keys: set[bytes]) -> Iterator[dict[str, Any]]:
-    """The pages among the run's documents, with what their texts are known by."""
-    if not keys:
-        return
+def _pages(folder: RunFolder, entries: Entries, found: set[bytes]) -> Iterator[dict[str, Any]]:
+    """The pages among the run's documents, in the shards or not, with what their texts are known by."""
+    keys = found | entries.page_keys
     for commit in folder.commits("extract"):
         name = f"documents/{commit.part}.parquet"
         with folder.store.open(name) as file:
             table = read_table(file, DOCUMENTS, name, ["url", "url_key", "text_key", "minhash"])
-        found = pc.is_in(table["url_key"], value_set=_binary_array(keys))
-        for row in table.filter(found).to_pylist():
+        meant = pc.is_in(table["url_key"], value_set=pa.array(sorted(keys), pa.binary(16)))
+        if entries.domains:
+            meant = pc.or_(meant, pa.array([entries.means_host(url) for url in table["url"].to_pylist()], pa.bool_()))
+        for row in table.filter(meant).to_pylist():
             yield {
                 "kind": "page",
                 "url": row["url"],
@@ -80,9 +80,3 @@ def _pages(folder: RunFolder, keys: set[bytes]) -> Iterator[dict[str, Any]]:
                 "text_key": row["text_key"],
                 "minhash": row["minhash"],
             }
-
-
-def _binary_array(keys: set[bytes]) -> Any:
-    import pyarrow as pa
-
-    return pa.array(sorted(keys), pa.binary(16))
