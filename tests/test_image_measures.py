@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
@@ -62,6 +62,7 @@ def chart() -> Image.Image:
     return image
 
 
+@settings(deadline=None)
 @given(st.integers(40, 255), st.integers(0, 200))
 def test_contrast_does_not_change_sharpness(contrast: int, seed: int) -> None:
     """A sharp picture stays sharp when its contrast falls to a sixth."""

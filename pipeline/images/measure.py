@@ -1,8 +1,8 @@
 """Measures of a picture: how much colour it has, how sharp it is, and what it looks like.
 
 In: a decoded picture, mode L or RGB. Out: numbers that are stored, so that filters and dedup can change their minds without decoding again.
-Colour and the perceptual hash are taken from one copy of 32 x 32 px: small enough to cost nothing, and JPEG's noise is averaged out of it. Sharpness
-and text (`text_lines`) need to see edges, so they are taken from a grey copy of up to 256 px. All arithmetic is on integers, with one division at the
+Colour and the perceptual hash are taken from a copy of 32 x 32 px: small enough to cost nothing, and JPEG's noise is averaged
+out of it. Sharpness and text (`text_lines`) need to see edges, so they are taken from a grey copy of up to 256 px. All arithmetic is on integers, with one division at the
 end, so that the last bit is the same on every machine.
 """
 
@@ -18,9 +18,10 @@ _SCALE = 1 << 16
 
 _positions, _frequencies = np.arange(_SIDE_PX), np.arange(_LOW)
 # DCT-II without its norms, which are the same for all coefficients but those of frequency 0.
-_DCT: npt.NDArray[np.int64] = np.rint(
+# Whole numbers, whose sums stay below 2**51: floats hold them exactly, in any order of summing.
+_DCT: npt.NDArray[np.float64] = np.rint(
     _SCALE * np.cos(np.pi / (2 * _SIDE_PX) * (2 * _positions[None, :] + 1) * _frequencies[:, None])
-).astype(np.int64)
+)
 
 
 def reduced(image: Image.Image) -> Image.Image:
@@ -49,7 +50,7 @@ def phash(small: Image.Image) -> str:
 
     Two copies of a picture at other sizes or qualities differ in few bits (10 of 64 is a common bound).
     """
-    luminance = np.asarray(small.convert("L"), dtype=np.int64)
+    luminance = np.asarray(small.convert("L"), dtype=np.float64)
     low = (_DCT @ luminance @ _DCT.T).ravel()
     ordered = np.sort(low)
     middle = ordered[31] + ordered[32]  # twice the median
@@ -80,12 +81,14 @@ def sharpness(grey_copy: Image.Image) -> float:
     A sharp picture loses most, a blurred one has little left to lose; 0 for a picture without differences. After the blur metric of
     Crete et al. 2007 (SPIE 6492).
     """
-    sharp = np.asarray(grey_copy, dtype=np.int16)
-    soft = np.asarray(grey_copy.filter(ImageFilter.BoxBlur(_SOFT_PX)), dtype=np.int16)
-    steps = lost = 0
-    for axis in (0, 1):
-        before = np.abs(np.diff(sharp, axis=axis))
-        after = np.abs(np.diff(soft, axis=axis))
-        steps += int(before.sum(dtype=np.int64))
-        lost += int(np.maximum(before - after, 0).sum(dtype=np.int64))
-    return lost / steps if steps else 0.0
+    sharp, soft = np.asarray(grey_copy), np.asarray(grey_copy.filter(ImageFilter.BoxBlur(_SOFT_PX)))
+    steps = left = 0
+    for before, after in ((_steps(sharp), _steps(soft)), (_steps(sharp.T), _steps(soft.T))):
+        steps += int(before.sum(dtype=np.uint32))  # of up to 256 x 256 bytes
+        left += int(np.minimum(before, after).sum(dtype=np.uint32))
+    return (steps - left) / steps if steps else 0.0
+
+
+def _steps(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The differences between rows; bytes all the way are five times as fast as wider numbers."""
+    return np.maximum(levels[1:], levels[:-1]) - np.minimum(levels[1:], levels[:-1])

@@ -25,7 +25,7 @@ _MIN_SMALL_LINES = 4  # ours: so many lines make sure that low bands are text
 
 def text_share(grey_copy: Image.Image) -> float:
     """The share of the ink in lines of text, 0 to 1; 0 where there is no flat ground of half the picture, or no contrast to it."""
-    parted = _ink(np.asarray(grey_copy))
+    parted = _ink(grey_copy)
     if parted is None:
         return 0.0
     ink, faint = parted
@@ -38,19 +38,23 @@ def text_share(grey_copy: Image.Image) -> float:
     return in_lines / int(ink.sum())
 
 
-def _ink(levels: npt.NDArray[np.uint8]) -> tuple[Mask, Mask] | None:
+def _ink(grey_copy: Image.Image) -> tuple[Mask, Mask] | None:
     """(ink, whatever is not ground), without the margins."""
-    height, width = levels.shape
-    levels = levels[height // _MARGIN : height - height // _MARGIN, width // _MARGIN : width - width // _MARGIN]
-    if min(levels.shape) < _MIN_SIDE_PX:
+    width, height = grey_copy.size
+    inner = grey_copy.crop((width // _MARGIN, height // _MARGIN, width - width // _MARGIN, height - height // _MARGIN))
+    if min(inner.size) < _MIN_SIDE_PX:
         return None
-    near = np.convolve(np.bincount(levels.ravel(), minlength=256), np.ones(2 * _GROUND_LEVELS + 1, np.int64), "same")
+    counts, pixels = np.array(inner.histogram()), inner.width * inner.height
+    near = np.convolve(counts, np.ones(2 * _GROUND_LEVELS + 1, np.int64), "same")
     ground = int(near.argmax())
-    if 2 * int(near[ground]) < levels.size:
+    if 2 * int(near[ground]) < pixels:
         return None
-    far = np.abs(levels.astype(np.int16) - ground)
-    strongest = int(np.searchsorted(np.cumsum(np.bincount(far.ravel())), levels.size * 199 // 200, "right"))
-    return None if strongest < _MIN_CONTRAST else (3 * far > strongest, far > _FAINT_LEVELS)
+    distances = np.abs(np.arange(256) - ground)
+    strongest = int(np.searchsorted(np.cumsum(np.bincount(distances, counts)), pixels * 199 // 200, "right"))
+    if strongest < _MIN_CONTRAST:
+        return None
+    levels = np.asarray(inner)
+    return (3 * distances > strongest)[levels], (distances > _FAINT_LEVELS)[levels]
 
 
 def _runs(mask: Mask) -> npt.NDArray[np.int64]:
