@@ -2,16 +2,21 @@
 
 import io
 import json
+import random
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from jobs.cli import main
 from pipeline.stages.media_index import key16
+from pipeline.stages.selection import DOCUMENT_KEY, VERDICTS, first_by_text, latest_by_url, rekey_by_text
 from pipeline.store import Store
 from pipeline.takedown.taken import Taken
 from pipeline.takedown.tombstones import read_tombstones
@@ -216,3 +221,41 @@ def test_bad_folders_are_refused_before_anything_is_done(first: Path, tmp_path: 
     for folder, code in [("absent", 2), ("other", 2), ("unfinished", 2), ("old", 1), ("new", 2)]:
         assert main(["crawl", warc, "--out", str(out), "--against", str(tmp_path / folder)]) == code, folder
         assert not out.exists()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.randoms(use_true_random=False))
+def test_pages_of_before_win_in_any_split_and_order(seed: int, parts: int, draw: random.Random) -> None:
+    """Who goes, and why, is what a look at all pages at once says: a tombstone before an earlier run before this run."""
+    pages = np.zeros(draw.randint(1, 30), dtype=DOCUMENT_KEY)
+    numbers = np.random.default_rng(seed)
+    for field, values in {"hi": 6, "text_hi": 6, "date": 3, "media": 3, "earlier": 3}.items():
+        pages[field] = numbers.integers(0, values, len(pages))
+    pages["tie"] = pages["row"] = np.arange(len(pages))
+
+    def judged(blobs: list[bytes]) -> dict[int, str]:
+        survivors, by_url = latest_by_url(blobs)
+        rekeyed = rekey_by_text(survivors)
+        draw.shuffle(halves := [rekeyed[0::2].tobytes(), rekeyed[1::2].tobytes()])
+        verdicts = np.concatenate([by_url, first_by_text(halves)[1]])
+        return {int(one["row"]): VERDICTS[one["reason"]].value for one in verdicts}
+
+    blobs = [pages[part::parts].tobytes() for part in range(parts)]
+    draw.shuffle(blobs)
+    found = judged(blobs)
+    assert found == judged([pages.tobytes()])
+    before = {
+        field: [set(pages[field][pages["earlier"] == known].tolist()) for known in range(3)]
+        for field in ("hi", "text_hi")
+    }
+    for row, page in enumerate(pages):
+        if page["earlier"]:
+            assert row not in found
+            continue
+        known = max(known for known in range(3) if known == 0 or page["hi"] in before["hi"][known]) or max(
+            known for known in range(3) if known == 0 or page["text_hi"] in before["text_hi"][known]
+        )
+        if known:
+            assert found[row] in (("in_earlier_run", "taken_down")[known - 1], "duplicate_url")
+        else:
+            assert found.get(row, "") in ("", "duplicate_url", "duplicate_text")
