@@ -336,4 +336,7 @@ def test_img2dataset_asks_the_web_in_rounds(tmp_path: Path) -> None:
         assert not (out / "fetch-scratch").exists()
         server.answers["/3.png"] = crawls.picture(3)
         assert fetch(out, "--with", "img2dataset", "--retry", *settings(server)) == 0
-        assert statuses(out)["3.png"] == "ok"
+        table = [row for path in (out / "media").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+        asked_again = [(row["status"], row["generation"]) for row in table if row["url"] == f"{base}/3.png"]
+        assert sorted(asked_again) == [("http_unavailable", 0), ("ok", 1)]
+        assert not (out / "fetch-scratch").exists()
