@@ -128,23 +128,24 @@ def wanted_urls(task: WantTask, note: Note, skip: frozenset[int]) -> Bucketed:
         selected = read_table(file, SELECTED, name).sort_by("row")
     name = f"documents/{task.select.part}.parquet"
     with folder.store.open(name) as file:
-        documents = read_table(file, DOCUMENTS, name, ["media_keys", "nodes"]).take(selected["row"])
+        documents = read_table(file, DOCUMENTS, name, ["media_keys", "nodes", "videos"]).take(selected["row"])
     states = join([task.states], STATE)
     states = states[np.argsort(states["row"], kind="stable")]
     rows = selected["row"].to_numpy()
     starts, ends = np.searchsorted(states["row"], rows, "left"), np.searchsorted(states["row"], rows, "right")
     found: set[Wanted] = set()
     for place, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        if not _is_settled(documents["media_keys"][place].as_py(), states[start:end]):
+        has_videos = documents["videos"][place].as_py() > 0
+        if has_videos or not _is_settled(documents["media_keys"][place].as_py(), states[start:end]):
             found.update(_wants(task, documents["nodes"][place].as_py(), selected.slice(place, 1), states[start:end]))
     return list(by_host(found, task.hosts))
 
 
 def _is_settled(packed: bytes, states: Records) -> bool:
-    """Whether each medium of a document has bytes, and nothing stands beside them: its nodes need not be read."""
+    """Whether each picture of a document has bytes: its nodes need not be read."""
     candidates = np.frombuffer(packed, dtype=PACKED_CANDIDATE)
     have_bytes = states["medium"][states["state"] == OK]
-    return bool(np.isin(candidates["medium"], have_bytes).all() and (candidates["rank"] < TRACK_RANK).all())
+    return bool(np.isin(candidates["medium"], have_bytes).all())
 
 
 def _wants(task: WantTask, nodes: str, selected: pa.Table, states: Records) -> Iterator[Wanted]:
@@ -162,7 +163,10 @@ def _wants(task: WantTask, nodes: str, selected: pa.Table, states: Records) -> I
             if (medium, rank) not in gone and url.startswith(("http://", "https://"))
         }
         unknown = NEW if task.asks_new else FINAL
-        for rank in next_ranks({rank: known.get((medium, rank), unknown) for rank in urls}):
+        ranks = {rank: known.get((medium, rank), unknown) for rank in urls}
+        # A poster that is there does not settle its video.
+        open_ranks = {rank: state for rank, state in ranks.items() if state != OK or _kind(node, rank) == node.kind}
+        for rank in next_ranks(open_ranks):
             yield Wanted(key16(media_key(urls[rank])), urls[rank], _kind(node, rank))
 
 
