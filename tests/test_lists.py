@@ -27,7 +27,7 @@ from pipeline.lists.pictures import NearHashes
 from pipeline.runfolder import RunFolder
 from pipeline.store import Store
 from schemas.drops import Drop, DropReason
-from schemas.errors import InputError
+from schemas.errors import ConfigError, InputError
 from tests import crawls
 from tests.passages import distinct_words
 from tests.pictures import encode, photo
@@ -56,7 +56,7 @@ def of_texts(folder: Path, **lists: list[str]) -> TextLists:
 def of_pictures(folder: Path, config: ListsConfig) -> PictureLists:
     """The same for pictures."""
     run = folder / "run"
-    return picture_lists(str(run), stored(Store(str(run)), compile_pictures(config)))
+    return picture_lists(str(run), stored(Store(str(run)), compile_pictures(config, with_pdq=True)))
 
 
 def reason(drop: Drop | None) -> DropReason | None:
@@ -204,7 +204,10 @@ def test_a_bad_list_is_refused(folder: Path, field: str, content: bytes, message
     config = ListsConfig(**{field: a_list(folder, content)})  # type: ignore[arg-type]
 
     with pytest.raises(InputError, match=r"list\.txt") as caught:
-        (compile_pictures if field in ("block_hashes", "evaluation_images") else compile_texts)(config)
+        if field in ("block_hashes", "evaluation_images"):
+            compile_pictures(config, with_pdq=True)
+        else:
+            compile_texts(config)
     assert message in str(caught.value)
 
 
@@ -301,7 +304,7 @@ def test_near_pictures_are_found_to_the_bit(folder: Path, kind: str, width: int,
             assert drop is None or drop.value == bits
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 11), st.randoms(use_true_random=False), st.integers(1, 40))
 def test_the_index_misses_nothing(max_distance: int, random: object, entries: int) -> None:
     """What the index answers is what comparing with every entry answers."""
@@ -331,4 +334,17 @@ def test_evaluation_pictures_are_found_by_their_files(folder: Path) -> None:
 def test_a_broken_evaluation_picture_is_refused(folder: Path) -> None:
     """What does not decode cannot be looked for."""
     with pytest.raises(InputError, match=r"e\.jpg: not a picture"):
-        compile_pictures(ListsConfig(evaluation_images=a_list(folder, b"no picture", "e.jpg")))
+        compile_pictures(ListsConfig(evaluation_images=a_list(folder, b"no picture", "e.jpg")), with_pdq=False)
+
+
+def test_pdq_hashes_need_pictures_that_have_some(folder: Path) -> None:
+    """A list that could find nothing stops the command; lists of other hashes do not."""
+    lists = [
+        ListsConfig(block_hashes=a_list(folder, b"pdq:" + b"0f" * 32)),
+        ListsConfig(block_hashes=a_list(folder, b"0f" * 32, "other.txt")),
+    ]
+
+    with pytest.raises(ConfigError, match=r"images\.pdq = true"):
+        compile_pictures(lists[0], with_pdq=False)
+    assert compile_pictures(lists[0], with_pdq=True)
+    assert compile_pictures(lists[1], with_pdq=False)

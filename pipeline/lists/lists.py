@@ -25,7 +25,7 @@ from pipeline.lists.pictures import PictureHashes, pictures
 from pipeline.lists.places import Places
 from pipeline.store import Store
 from schemas.drops import Drop, DropKind, DropReason
-from schemas.errors import InputError
+from schemas.errors import ConfigError, InputError
 
 FOLDER = "lists"  # of a run
 NGRAM_WORDS = 13  # GPT-3, appendix C
@@ -112,15 +112,22 @@ def compile_texts(config: ListsConfig) -> bytes:
     )
 
 
-def compile_pictures(config: ListsConfig) -> bytes:
-    """All lists that are asked about pictures, as one blob.
+def compile_pictures(config: ListsConfig, *, with_pdq: bool) -> bytes:
+    """All lists that are asked about pictures, as one blob; `with_pdq` says whether the run's pictures have such hashes.
 
     Raises:
         InputError, SurroundingsError: as `compile_texts`.
+        ConfigError: a list holds PDQ hashes, and no picture will have one.
     """
+    blocked = PictureHashes.made_of(_entries(config.block_hashes))
+    evaluation = PictureHashes.made_of(entry for url in config.evaluation_images for entry in pictures(url))
+    if not with_pdq and (blocked.has_pdq or evaluation.has_pdq):
+        raise ConfigError(
+            "the lists of pictures hold PDQ hashes, which find nothing in this run: set images.pdq = true"
+        )
     return _packed(
-        PictureHashes.made_of(_entries(config.block_hashes)).arrays(),
-        PictureHashes.made_of(entry for url in config.evaluation_images for entry in pictures(url)).arrays(),
+        blocked.arrays(),
+        evaluation.arrays(),
         [np.array([config.max_phash_distance, config.max_pdq_distance], dtype=np.uint64)],
     )
 

@@ -118,6 +118,11 @@ class PictureHashes:
         )
         return cls(exact, phash, pdq)
 
+    @property
+    def has_pdq(self) -> bool:
+        """Whether there are PDQ hashes among them."""
+        return bool(len(self._pdq))
+
     def arrays(self) -> Iterator[NDArray[np.generic]]:
         """What the constructor takes."""
         yield from (self._exact, self._phash, self._pdq)
