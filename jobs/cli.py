@@ -138,6 +138,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("--dropped", action="store_true", help="what went, and why")
     inspect.add_argument("--json", action="store_true", help="for machines, a document a line")
+    train = _add(commands, "train", _train, "shards to a trained model")
+    train.add_argument("config", metavar="CONFIG", help="a TOML file")
+    train.add_argument("--out", required=True, metavar="DIR", help="for checkpoints and the log, on disk")
+    train.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
+    train.add_argument("--resume", action="store_true", help="go on from the latest checkpoint in DIR")
     stats = _add(commands, "stats", _stats, "a run in numbers")
     stats.add_argument("dir", metavar="DIR")
     stats.add_argument("--json", action="store_true", help="the manifest")
@@ -312,6 +317,21 @@ def _read_and_run(options: argparse.Namespace, run: "Callable[[Job, list[Input],
 def _absolute(out: str) -> str:
     """An output folder on disk by its whole path, since workers may stand elsewhere."""
     return out if "://" in out else os.path.abspath(out)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from jobs.train import run
+    from schemas.errors import ConfigError
+    from schemas.settings import read_settings
+    from trainer.config import TrainConfig
+
+    try:
+        toml = Path(options.config).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{options.config}: {error}") from error
+    run(read_settings(TrainConfig, toml, options.config, options.set), Path(options.out), options.resume)
 
 
 def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: bool = False) -> None:

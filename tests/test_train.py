@@ -1,0 +1,108 @@
+"""m3w train, from its command line: shards and a configuration to checkpoints; killed and resumed it ends the same."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from safetensors.torch import load_file
+from transformers import CLIPImageProcessorPil
+
+from jobs.cli import main
+from tests.test_stream import pair, write
+from tests.tiny_models import language, tokenizer, vision
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny models as `save_pretrained` leaves them."""
+    folder = tmp_path_factory.mktemp("models")
+    language(vocabulary=300).save_pretrained(folder / "language")
+    tokenizer().save_pretrained(folder / "language")
+    vision().save_pretrained(folder / "vision")
+    CLIPImageProcessorPil(size={"shortest_edge": 16}).save_pretrained(folder / "vision")
+    return folder
+
+
+@pytest.fixture
+def config(models: Path, tmp_path: Path) -> Path:
+    """A configuration for six updates."""
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    write(shards, "0", [pair(number) for number in range(16)])
+    toml = tmp_path / "tiny.toml"
+    toml.write_text(f"""
+updates = 6
+save_every = 2
+workers = 0
+sets.pairs = {{shards = ["{shards}"], batch = 4, example.tokens = 32}}
+media.side = 16
+optim = {{lr = 1e-2, warmup = 2}}
+[model]
+vision = "{models / "vision"}"
+language = "{models / "language"}"
+resampler = {{width = 16, layers = 1, heads = 2, latents = 4}}
+xattn = {{every = 2, head_dim = 8}}
+""")
+    return toml
+
+
+def log(out: Path) -> list[dict[str, Any]]:
+    """What the updates said of themselves."""
+    return msgspec.json.Decoder(dict[str, Any]).decode_lines((out / "log.jsonl").read_bytes())
+
+
+def test_train_and_resume(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Six updates at once, and four with two more after, come to the same losses and weights; the effective configuration lies beside them."""
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert 0 == main(["train", str(config), "--out", str(whole)])
+    assert "6 of 6" in capsys.readouterr().out
+    assert 0 == main(["train", str(config), "--out", str(halves), "--set", "updates=4"])
+    assert 0 == main(["train", str(config), "--out", str(halves), "--resume"])
+
+    assert [(step["number"], step["losses"]) for step in log(whole)] == [
+        (step["number"], step["losses"]) for step in log(halves)
+    ]
+    weights = [load_file(out / "step-00000006" / "trained.safetensors") for out in (whole, halves)]
+    assert all((weights[0][name] == one).all() for name, one in weights[1].items())
+    assert (
+        "example.tokens" in (whole / "config.toml").read_text() or "tokens = 32" in (whole / "config.toml").read_text()
+    )
+
+
+def test_a_second_run_harms_nothing(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --resume a folder with checkpoints is refused."""
+    arguments = ["train", str(config), "--out", str(tmp_path / "out"), "--set", "updates=1"]
+    assert 0 == main(arguments)
+    assert 2 == main(arguments)
+    assert "--resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "message"),
+    [
+        ("model.vison=x", 2, "did you mean model.vision"),
+        ("sets.pairs.batc=3", 2, "did you mean sets.pairs.batch"),
+        ("model.vision=", 2, "model.vision is not set"),
+        ("sets.pairs.shards=['/nowhere']", 1, "no shards"),
+        ("optim.lr=-1", 2, "lr"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str, code: int, message: str
+) -> None:
+    """One line, before any training."""
+    assert code == main(["train", str(config), "--out", str(tmp_path / "out"), "--set", setting])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_of_another_kind_are_refused(
+    config: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A vision model in the language model's place; an empty folder."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name in (models / "vision", empty):
+        assert 2 == main(["train", str(config), "--out", str(tmp_path / "out"), "--set", f"model.language={name}"])
+        assert "model.language" in capsys.readouterr().err

@@ -1,0 +1,28 @@
+"""The configuration of a training run: one tree of small structs, each defined beside the code that reads it."""
+
+from typing import Annotated
+
+import msgspec
+
+from trainer.data.media import MediaConfig
+from trainer.data.stream import SetConfig
+from trainer.model.config import ModelConfig
+from trainer.optim import OptimConfig
+
+
+class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that decides what a training run comes to.
+
+    `updates` is how many there are in all; every `save_every` of them there is a checkpoint, of which the `keep` latest stay. `workers` are processes that
+    read and decode beside each rank; 0 reads in the rank itself.
+    """
+
+    sets: dict[str, SetConfig]
+    model: ModelConfig = ModelConfig()
+    media: MediaConfig = MediaConfig()
+    optim: OptimConfig = OptimConfig()
+    updates: Annotated[int, msgspec.Meta(ge=1)] = 500_000  # Flamingo 3.3
+    save_every: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    keep: Annotated[int, msgspec.Meta(ge=1)] = 3
+    workers: Annotated[int, msgspec.Meta(ge=0)] = 2
+    seed: int = 0
