@@ -207,6 +207,15 @@ def test_a_look_alike_goes_only_where_it_was_asked_for() -> None:
     assert not Taken(TOMBSTONES.empty_table()).medium(row)
 
 
+def test_a_domain_binds_as_far_as_it_was_taken_down() -> None:
+    """Pages and media on it and below it, nothing beside it; `www.` is a name like others."""
+    rows = [{"kind": "domain", "url": "www.a.example"}, {"kind": "domain", "url": "b.example"}]
+    taken = Taken(pa.Table.from_pylist(rows, schema=TOMBSTONES))
+    urls = ["http://www.a.example/x", "http://a.example/x", "http://c.b.example/x", "http://ab.example/x"]
+    assert [taken.medium_url(url) for url in urls] == [True, False, True, False]
+    assert [taken.page(url) is not None for url in urls] == [True, False, True, False]
+
+
 def test_bad_folders_are_refused_before_anything_is_done(first: Path, tmp_path: Path) -> None:
     """No folder, no run's folder, an unfinished run, another version, the run's own folder."""
     (tmp_path / "other").mkdir()

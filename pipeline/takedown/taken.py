@@ -13,12 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.lists.files import Entry
 from pipeline.lists.ngrams import Hashes, member
 from pipeline.lists.pictures import NearHashes
-from pipeline.lists.places import Places
 from pipeline.stages.media_index import key16
 from pipeline.store import Store
+from pipeline.takedown.entries import Entries
 from pipeline.urls import media_key
 from schemas.drops import Drop, DropReason
 from schemas.tables import TOMBSTONES, read_table
@@ -36,8 +35,7 @@ class Taken:
 
     def __init__(self, tombstones: pa.Table) -> None:
         domains = tombstones.filter(pc.equal(tombstones["kind"], "domain"))["url"].to_pylist()
-        self._has_domains = bool(domains)
-        self._places = Places.made_of((), (Entry(domain, FOLDER) for domain in domains))
+        self._domains = Entries(domains=frozenset(domains))
         media = tombstones.filter(pc.equal(tombstones["kind"], "medium"))
         self._keys = np.unique(_first_halves(_hashes(media["key"], 16)))
         digests = [_hashes(media[name], 32) for name in ("sha256", "source_sha256")]
@@ -50,16 +48,17 @@ class Taken:
     @property
     def has_places(self) -> bool:
         """Whether any domain or URL of a medium was taken down."""
-        return self._has_domains or bool(len(self._keys))
+        return bool(self._domains.domains) or bool(len(self._keys))
 
     def page(self, url: str) -> Drop | None:
         """Why a page may not be used whose domain was taken down."""
-        domain = self._places.domain(url)
-        return Drop(kind="page", reason=DropReason.TAKEN_DOWN, url=url, detail=domain) if domain else None
+        if not self._on_domain(url):
+            return None
+        return Drop(kind="page", reason=DropReason.TAKEN_DOWN, url=url, detail="its domain")
 
     def medium_url(self, url: str) -> bool:
         """Whether a medium was taken down by its URL or with its domain."""
-        return self._places.domain(url) is not None or (bool(len(self._keys)) and self._has_key(key16(media_key(url))))
+        return self._on_domain(url) or (bool(len(self._keys)) and self._has_key(key16(media_key(url))))
 
     def medium(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of the media table has the URL or the bytes of what was taken down, or looks like what was to go with its likes."""
@@ -72,6 +71,9 @@ class Taken:
             return True
         phash = row["phash"] or b""
         return any(phash) and any(near.distance(phash) is not None for near in self._alike)
+
+    def _on_domain(self, url: str) -> bool:
+        return bool(self._domains.domains) and self._domains.means_host(url)
 
     def _has_key(self, key: bytes) -> bool:
         return bool(member(_first_halves(np.frombuffer(key, dtype=np.uint8).reshape(1, 16)), self._keys)[0])
