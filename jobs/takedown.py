@@ -77,7 +77,7 @@ def _parts(job: Job) -> tuple[list[Part], list[Part]]:
     """The run's tars, and all its other parts."""
     tars: list[Part] = []
     others: list[Part] = []
-    for stage in ("extract", "select", "fetch", "shard"):
+    for stage in ("extract", "select", "fetch", "score", "shard"):
         for commit in job.folder.commits(stage):
             is_tar = stage == "shard" and commit.detail != "assembled"
             (tars if is_tar else others).append((stage, commit.part))

@@ -1,5 +1,6 @@
 """Scores of pictures: models, the stage from the command line, thresholds that change without another score."""
 
+import hashlib
 import io
 import json
 import math
@@ -16,11 +17,17 @@ from PIL import Image
 
 from jobs.cli import main
 from pipeline.images import ImageFilterConfig, judge_scores
+from pipeline.runfolder import RunFolder
 from pipeline.scores.config import ClassifierConfig, ScoresConfig
 from pipeline.scores.find import find_models
 from pipeline.scores.load import each_or_nan, picture_scorer
+from pipeline.stages.scored import write_embeddings
+from pipeline.takedown.entries import Entries
+from pipeline.takedown.shards import PartTask
+from pipeline.takedown.tables import purge
 from schemas.errors import ConfigError, SurroundingsError
 from schemas.manifest import decode_manifest
+from schemas.tables import SCORES, TableWriter
 from tests import crawls, models
 from tests.pictures import decode, photo
 
@@ -260,3 +267,21 @@ def test_pairs_by_similarity(tiny: dict[str, str], crawl: Path, scored: str, out
     assert before == files(out, "scores")
     embeddings = [np.load(io.BytesIO(d)) for n, d in before.items() if n.endswith(".npy")]
     assert np.linalg.norm(np.concatenate(embeddings).astype(np.float32), axis=1) == pytest.approx(np.ones(4), abs=0.01)
+
+
+def test_takedown_takes_embeddings(out: str) -> None:
+    """The row of a picture that goes becomes zeros, others stay; the record tells the new digest."""
+    folder = RunFolder(out)
+    with folder.part("score", "p") as part:
+        table = TableWriter(part.file("scores/p.parquet"), SCORES)
+        for key in (b"a" * 16, b"b" * 16, b"c" * 16):
+            table.add({"media_key": key, "scores": [("nsfw", 0.5)]})
+        table.close()
+        write_embeddings(part.file("scores/p.npy"), np.ones((3, 4), dtype=np.float16))
+    entries = Entries(media_keys=frozenset({b"b" * 16}))
+    purge(PartTask(run_url=out, stage="score", part="p", entries=entries), lambda _: None, frozenset())
+    data = folder.store.read("scores/p.npy")
+    recorded = {file.path: file.sha256 for file in folder.commit("score", "p").files}
+
+    assert np.load(io.BytesIO(data)).tolist() == [[1] * 4, [0] * 4, [1] * 4]
+    assert recorded["scores/p.npy"] == hashlib.sha256(data).hexdigest()

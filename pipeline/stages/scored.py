@@ -55,6 +55,15 @@ def write_embeddings(file: BinaryIO, embeddings: NDArray[np.float16]) -> None:
     assert file.tell() == _HEAD_BYTES + embeddings.nbytes
 
 
+def embedding_places(store: Store, path: str) -> list[tuple[bytes, tuple[int, int]]]:
+    """The media key of each picture of `scores/<part>.npy`, and the offset and bytes of its embedding."""
+    table = path.removesuffix(".npy") + ".parquet"
+    with store.open(table) as file:
+        keys = read_table(file, SCORES, table, ["media_key"])["media_key"].to_pylist()
+    size = (store.files(path.rpartition("/")[0])[path] - _HEAD_BYTES) // max(1, len(keys))
+    return [(key, (_HEAD_BYTES + number * size, size)) for number, key in enumerate(keys)]
+
+
 def picture_scores(store: Store, part: str) -> dict[bytes, tuple[int, dict[str, float | None]]]:
     """Of each picture its row in the part, from 1, and its scores; None is a score that could not be had."""
     name = f"scores/{part}.parquet"

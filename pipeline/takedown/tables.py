@@ -3,6 +3,7 @@
     documents     a page's row stays, since others are numbered by it, but says nothing: empty nodes in place of its own
     media-copies  the bytes become zeros
     media         a medium's row says `taken_down`; its bytes in the tar become zeros
+    scores        the embeddings of a medium become zeros
     assembled     goes whole: a later shard stage makes it anew
     fingerprints  the page's row goes
 
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.isolate import Note
 from pipeline.runfolder import FileRecord, RunFolder
+from pipeline.stages.scored import embedding_places
 from pipeline.store import Store
 from pipeline.takedown.entries import Entries
 from pipeline.takedown.shards import Gone, PartTask, gone_in_tar
@@ -105,6 +107,8 @@ def _purge_file(store: Store, path: str, paths: set[str], entries: Entries) -> i
             return _zero_copies(store, path, entries)
         case "media" if path.endswith(".parquet"):
             return _purge_media(store, path, entries)
+        case "scores" if path.endswith(".npy"):
+            return _zero_embeddings(store, path, entries)
         case "assembled" if path.endswith(".index"):
             return 1  # whole
     return 0
@@ -178,6 +182,14 @@ def _zero_copies(store: Store, path: str, entries: Entries) -> int:
     ]
     if meant:
         _zero(store, meant[0]["ref_name"], [(row["ref_offset"], row["ref_length"]) for row in meant])
+    return len(meant)
+
+
+def _zero_embeddings(store: Store, path: str, entries: Entries) -> int:
+    places = embedding_places(store, path)
+    meant = [place for key, place in places if key in entries.media_keys]
+    if meant:
+        _zero(store, path, meant)
     return len(meant)
 
 
