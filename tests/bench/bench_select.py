@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +93,7 @@ def domain(number: int) -> str:
     return "large.example" if draw < 0.5 else f"d{int(draw * 1000)}.example"
 
 
-class Pool:
+class Passages:
     """Passages of words, and their signatures."""
 
     def __init__(self) -> None:
@@ -102,25 +103,32 @@ class Pool:
         signed = b"".join(signature(text) for text in self.texts)
         self.values: NDArray[np.uint32] = np.frombuffer(signed, dtype="<u4").reshape(POOL, PERMUTATIONS)
 
-    def passages(self, number: int, kind: Kind) -> NDArray[np.int64]:
+    def of(self, number: int, kind: Kind) -> NDArray[np.int64]:
         """Which passages a document has; a near copy has another one at one place."""
         text_of = number if kind.kind == SAME_PICTURES else kind.of
         places = np.random.default_rng([1, text_of]).choice(POOL, PARAGRAPHS, replace=False)
         if kind.kind == NEAR:
-            places[int(drawn(number, "place") * PARAGRAPHS)] = int(drawn(number, "other") * POOL)
+            place = int(drawn(number, "place") * PARAGRAPHS)
+            places[place] = (places[place] + 1 + int(drawn(number, "other") * (POOL - 1))) % POOL
         return places
 
 
-def document(number: int, pool: Pool) -> dict[str, Any]:
+@cache
+def passages() -> Passages:
+    """The passages of this process."""
+    return Passages()
+
+
+def document(number: int, pool: Passages) -> dict[str, Any]:
     """A row of the documents table."""
     kind = kind_of(number)
-    passages = pool.passages(number, kind)
+    places = pool.of(number, kind)
     text_of = number if kind.kind == SAME_PICTURES else kind.of
     url_of = kind.of if kind.kind == RECAPTURE else number
     picture_of = kind.of if kind.kind in (RECAPTURE, SAME_PICTURES) else number
     host = domain(text_of)
     url = f"https://{host}/{url_of}.html"
-    texts = [f"{text_of}.{place} {pool.texts[passage]}" for place, passage in enumerate(passages.tolist())]
+    texts = [f"{text_of}.{place} {pool.texts[passage]}" for place, passage in enumerate(places.tolist())]
     texts.append(f"Welcome to {host}, where you find more of the same")
     pictures = 3 if picture_of == kind.of else 1  # of a text the original has most, so it stays
     names = [f"https://{domain(picture_of)}/{picture_of}-{n}" for n in range(pictures)]
@@ -130,7 +138,7 @@ def document(number: int, pool: Pool) -> dict[str, Any]:
     ]
     if has_logo(picture_of):
         media.append(DraftMedium(candidates=[Candidate(url=LOGO, source="src")]))
-    values = pool.values[passages].min(axis=0)
+    values = pool.values[places].min(axis=0)
     if drawn(text_of, "hot band") < 0.05:
         values[: len(HOT_BAND)] = HOT_BAND
     text = "\n\n".join(texts)
@@ -172,7 +180,7 @@ def document(number: int, pool: Pool) -> dict[str, Any]:
 
 def write_part(run_url: str, part: int, documents: int) -> str:
     """One documents part, as extract writes it; its name."""
-    pool, name = Pool(), f"{part:05d}"
+    pool, name = passages(), f"{part:05d}"
     numbers = range(part * PART_DOCUMENTS, min((part + 1) * PART_DOCUMENTS, documents))
     with RunFolder(run_url).part("extract", name) as writer:
         table = TableWriter(writer.file(f"documents/{name}.parquet"), DOCUMENTS)
@@ -280,11 +288,9 @@ def main() -> None:
             first_parts(whole, out, documents)
             rows.append((documents, measured(out, options.workers)))
             size, one = rows[-1]
-            print(
-                f"{size:10,}{one.wall_s:9.1f}{one.cpu_s:9.1f}{1e3 * one.cpu_s / size:9.2f}{one.peak_mb:9.0f}{one.submitter_mb:17.0f}"
-                f"   {check(out, documents)}",
-                flush=True,
-            )
+            times = f"{size:10,}{one.wall_s:9.1f}{one.cpu_s:9.1f}{1e3 * one.cpu_s / size:9.2f}"
+            print(f"{times}{one.peak_mb:9.0f}{one.submitter_mb:17.0f}", end="   ", flush=True)
+            print(check(out, documents), flush=True)
         for (small, before), (large, after) in itertools.pairwise(rows):
             grown = (after.submitter_mb - before.submitter_mb) * 1024 / (large - small)
             print(
