@@ -1,4 +1,4 @@
-"""SIGKILL at chosen moments of shard, and the same command again: the bytes of an undisturbed run, and nothing half-written on the way."""
+"""SIGKILL at chosen moments of shard and of pairs, and the same command again: the bytes of an undisturbed run, and nothing half-written on the way."""
 
 import os
 import shutil
@@ -104,3 +104,21 @@ def test_shard_killed_and_run_again(fetched: Path, sharded: Path, tmp_path: Path
     assert main(["stats", str(out)]) == 1
     assert main(command) == 0
     assert tree(out) == tree(sharded)
+
+
+def test_pairs_killed_and_run_again(tmp_path: Path) -> None:
+    """A captions table with pictures beside it, killed where the shards begin."""
+    for number in range(6):
+        (tmp_path / f"{number}.png").write_bytes(crawls.picture(number * 9, 240, 220))
+    rows = [f"{n % 6}.png,{crawls.prose(n, 1)}\n" for n in range(12)]
+    for name, some in (("a.csv", rows[:7]), ("b.csv", rows[7:])):
+        (tmp_path / name).write_text("file,caption\n" + "".join(some))
+    command = ["pairs", str(tmp_path / "*.csv"), *SIZED, "--out"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    out = tmp_path / "run"
+    out.mkdir()
+    killed(out, [*command, str(out)], "commits/shard/*")
+
+    assert not (out / "shards/manifest.json").exists()
+    assert main([*command, str(out)]) == 0
+    assert tree(out) == tree(tmp_path / "whole")
