@@ -106,6 +106,18 @@ def test_shard_killed_and_run_again(fetched: Path, sharded: Path, tmp_path: Path
     assert tree(out) == tree(sharded)
 
 
+def test_shards_made_anew_killed_and_run_again(sharded: Path, tmp_path: Path) -> None:
+    """Another seed over finished shards: old and new ones never stand side by side under one manifest."""
+    out, other = (Path(shutil.copytree(sharded, tmp_path / name)) for name in ("run", "other"))
+    command = ["shard", *SIZED, "--set", "shard.seed=7", "--out"]
+    killed(out, [*command, str(out)], "commits/shard/interleaved*")
+
+    assert not (out / "shards/manifest.json").exists()
+    assert all_whole(out)
+    assert main([*command, str(out)]) == main([*command, str(other)]) == 0
+    assert tree(out) == tree(other) != tree(sharded)
+
+
 def test_pairs_killed_and_run_again(tmp_path: Path) -> None:
     """A captions table with pictures beside it, killed where the shards begin."""
     for number in range(6):
