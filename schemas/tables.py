@@ -80,7 +80,6 @@ SELECTED = _schema(
     ("key", pa.string()),
     ("gone_nodes", pa.binary()),  # places in `nodes` of what goes from the document, packed u2
     ("gone_candidates", pa.binary()),  # candidates that are not to be used, packed: medium u2, rank u2
-    ("gone_captions", pa.binary()),  # texts that make no pair, packed: medium u2, source u2 (0 alt, 1 caption)
 )
 
 MEDIA_URLS = _schema(

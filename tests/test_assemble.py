@@ -40,7 +40,7 @@ def stored_page(media: list[DraftMedium]) -> dict[str, object]:
     }
 
 
-NOTHING_GONE: dict[str, bytes | None] = {"gone_nodes": None, "gone_candidates": None, "gone_captions": None}
+NOTHING_GONE: dict[str, bytes | None] = {"gone_nodes": None, "gone_candidates": None}
 
 
 def finish(
@@ -68,7 +68,6 @@ def finished(
         pii=PiiConfig(),
         pictures={0: 77},
         frequent=frequent,
-        gone_captions=verdict["gone_captions"],
     )
     return finish_row(stored, verdict, usable_matches(matches, verdict["gone_candidates"]), beside)
 
@@ -263,10 +262,9 @@ def test_frequent_texts_and_ruled_out_captions_make_no_pair() -> None:
     page = stored_page([pictured(alt="A Heron on one leg")])
     text = finished(page, one_match(), frequent=frozenset({(text_hash("a heron on one leg"), frequency.TEXT)}))
     picture = finished(page, one_match(), frequent=frozenset({(77, frequency.PICTURE)}))
-    alt = finished(page, one_match(), {**NOTHING_GONE, "gone_captions": np.zeros(2, dtype="<u2").tobytes()})
 
-    reasons = [made.drops[0].reason for made in (text, picture, alt)]
-    assert reasons == [DropReason.FREQUENT_CAPTION, DropReason.TOO_MANY_CAPTIONS, DropReason.FREQUENT_CAPTION]
+    reasons = [made.drops[0].reason for made in (text, picture)]
+    assert reasons == [DropReason.FREQUENT_CAPTION, DropReason.TOO_MANY_CAPTIONS]
 
 
 def test_each_clip_makes_a_pair() -> None:

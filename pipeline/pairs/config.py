@@ -27,5 +27,5 @@ class PairsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     # Different pictures beside which the same text stands, different texts that stand beside the same picture.
     max_pictures_of_text: Annotated[int, msgspec.Meta(ge=1)] = 10  # ALIGN
     max_texts_of_picture: Annotated[int, msgspec.Meta(ge=1)] = 1_000  # ALIGN
-    # Least similarity of picture and text by the CLIP of scores.clip, the cosine of their embeddings; -1 keeps all. LAION took 0.28 for ViT-B/32.
+    # Least similarity of picture and text by the CLIP of scores.clip, the cosine of their embeddings; -1 keeps all.
     min_similarity: Annotated[float, msgspec.Meta(ge=-1, le=1)] = -1.0

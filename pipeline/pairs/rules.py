@@ -13,7 +13,6 @@ from pipeline.pairs.config import PairsConfig
 from schemas.drops import DropReason
 
 TextSource: TypeAlias = Literal["alt", "caption", "title", "track"]
-SOURCES: tuple[TextSource, ...] = ("alt", "caption", "title", "track")
 MAX_CHARACTERS = 4_096  # ours: COYO's longest text with 16 characters a word
 
 Verdict: TypeAlias = tuple[DropReason, float | None, float | None]

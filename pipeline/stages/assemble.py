@@ -107,7 +107,6 @@ def assemble(task: AssembleTask, note: Note, skip: frozenset[int]) -> None:
             beside = msgspec.structs.replace(
                 every,
                 pictures=best_keys(stored["media_keys"]),
-                gone_captions=verdict["gone_captions"],
                 tracks=read_tracks(folder.store, task.media_parts, stored["media_keys"], found),
             )
             writer.add(stored, finish(stored, verdict, found, beside))

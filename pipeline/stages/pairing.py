@@ -20,7 +20,7 @@ from pipeline.isolate import Note
 from pipeline.lists.lists import TextLists
 from pipeline.pairs.config import PairsConfig
 from pipeline.pairs.frequency import FREQUENT, PICTURE, TEXT, occurrences
-from pipeline.pairs.rules import SOURCES, TextSource, Verdict, clean, judge_picture, judge_text
+from pipeline.pairs.rules import TextSource, Verdict, clean, judge_picture, judge_text
 from pipeline.runfolder import RunFolder
 from pipeline.scores.config import SIMILARITY
 from pipeline.stages.packed import Records, join, split
@@ -34,7 +34,6 @@ from schemas.pair import ImageTextPair, VideoTextPair
 from schemas.shard import sample_key
 from schemas.tables import DOCUMENTS, read_table
 
-_GONE_CAPTION = np.dtype([("medium", "<u2"), ("source", "<u2")])  # selected.gone_captions
 _NO_FREQUENT: frozenset[tuple[int, int]] = frozenset()
 
 
@@ -83,7 +82,7 @@ def texts_of(medium: DraftMedium) -> Iterator[tuple[TextSource, str]]:
 
 
 class Beside(msgspec.Struct, frozen=True, kw_only=True):
-    """What a document's texts are judged by, beside themselves: what was counted over the run, what select has ruled out, the user's lists.
+    """What a document's texts are judged by, beside themselves: what was counted over the run, the user's lists.
 
     `tracks` are the text tracks of its videos, by the video's number among the page's media; `scorers` the names of the pictures' scores.
     """
@@ -92,7 +91,6 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     pii: PiiConfig
     pictures: dict[int, int]
     frequent: frozenset[tuple[int, int]] = _NO_FREQUENT
-    gone_captions: bytes | None = None
     lists: TextLists | None = None
     tracks: dict[int, Track] = {}
     scorers: list[str] = []
@@ -103,7 +101,7 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
         verdict = judge_text(text, source, self.config) or self.listed(text)
         if verdict is not None:
             return verdict
-        if (text_hash(text), TEXT) in self.frequent or (number, SOURCES.index(source)) in self._gone:
+        if (text_hash(text), TEXT) in self.frequent:
             return DropReason.FREQUENT_CAPTION, None, self.config.max_pictures_of_text
         if (self.pictures.get(number), PICTURE) in self.frequent:
             return DropReason.TOO_MANY_CAPTIONS, None, self.config.max_texts_of_picture
@@ -131,11 +129,6 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
         yield from texts_of(medium)
         if number in self.tracks and is_video(clip):
             yield "track", scrub(clean(spoken(self.tracks[number], clip)), self.pii)[0]
-
-    @property
-    def _gone(self) -> set[tuple[int, int]]:
-        gone = np.frombuffer(self.gone_captions or b"", dtype=_GONE_CAPTION)
-        return {(int(one["medium"]), int(one["source"])) for one in gone}
 
 
 def frequent_hashes(packed: bytes) -> frozenset[tuple[int, int]]:
