@@ -120,7 +120,7 @@ def _print_pair(sample: Sample) -> None:
         if medium[0] not in ("mp4", "webm"):
             sys.stdout.write(picture(medium[1], here()))
         label = f"{medium[0]}  {facts.get('width')} x {facts.get('height')}, {len(medium[1]):,} bytes, {facts.get('caption_source', '')}"
-        _print_label(console, label, "", "")
+        _print_label(console, label, scores=_scores(facts.get("scores", {})))
 
 
 def _start(nodes: Sequence[object], shown: int | None) -> int:
@@ -144,12 +144,17 @@ def _print_medium(console: Console, node: Image | Video, data: bytes) -> None:
     if isinstance(node, Image):
         sys.stdout.write(picture(data, here()))
     label = f"<image> {node.member}  {node.width} x {node.height}, {len(data):,} bytes, {node.source}"
-    _print_label(console, label, node.alt, node.caption)
+    _print_label(console, label, alt=node.alt, caption=node.caption, scores=_scores(node.scores))
 
 
-def _print_label(console: Console, label: str, alt: str, caption: str) -> None:
+def _scores(scores: dict[str, float]) -> str:
+    return "  ".join(f"{name} {score}" for name, score in scores.items())
+
+
+def _print_label(console: Console, label: str, **texts: str) -> None:
+    """A medium's line, and below it each text that is not empty."""
     console.print(Styled(label, style="magenta"))
-    for name, text in (("alt", alt), ("caption", caption)):
+    for name, text in texts.items():
         if text:
             console.print(Styled(f"  {name}: {text}", style="dim"))
     console.print()
@@ -208,8 +213,8 @@ def _print_draft(made: Draft, nodes: int | None) -> None:
             _print_label(
                 console,
                 f"<{node.kind}> {best.url[:200]}  {best.source}, {len(node.candidates)} candidates{mark}",
-                node.alt,
-                node.caption,
+                alt=node.alt,
+                caption=node.caption,
             )
         else:
             console.print(Styled(node.text), "\n")
