@@ -3,6 +3,7 @@
 All chance of an example is a function of (seed, epoch, sample key), and of the medium's number: who reads it, and when, changes nothing.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Final
 
 import msgspec
@@ -11,6 +12,7 @@ import numpy as np
 from schemas.document import Document, Text
 from schemas.errors import SchemaError
 from schemas.shard import Sample
+from trainer.data.clips import clip
 from trainer.data.media import MediaConfig, MediumError, Pixels, picture
 from trainer.data.tokens import Tokens
 from trainer.data.window import IGNORED, Window, document_window, pair_window
@@ -46,12 +48,17 @@ def example_of(
     try:
         window, members = _window(sample, tokens, config, np.random.default_rng(seeds))
         pixels = [
-            picture(sample.members[member], media, np.random.default_rng([*seeds, number]))
+            _pixels(member)(sample.members[member], media, np.random.default_rng([*seeds, number]))
             for number, member in zip(window.media, members, strict=True)
         ]
     except (MediumError, SchemaError, msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
         return empty(sample.key, f"{type(error).__name__}: {error}")
     return Example(key=sample.key, window=window, pixels=pixels)
+
+
+def _pixels(member: str) -> Callable[[bytes, MediaConfig, np.random.Generator], Pixels]:
+    """What makes pixels of a member."""
+    return clip if member.rpartition(".")[2] in CLIPS else picture
 
 
 def empty(key: str, fault: str) -> Example:

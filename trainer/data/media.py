@@ -1,7 +1,7 @@
 """Media to pixels: decoded, the longer side brought to the model's size, padded to a square with the mean, turned and coloured by chance.
 
     a picture of a shard  ->  uint8 [1, 3, side, side]
-    a clip                ->  uint8 [frames, 3, side, side]
+    a clip (`clips`)      ->  uint8 [T, 3, side, side], T up to `frames`
 
 Padding is the encoder's mean colour, which becomes zero when pixels are normalised (Flamingo B.1.2). Bytes of a shard are data from the web: what does not
 decode, or is too large, is a `MediumError`, and costs its sample only.
@@ -54,12 +54,12 @@ def picture(data: bytes, config: MediaConfig, rng: np.random.Generator) -> Pixel
             image = _on_white(ImageOps.exif_transpose(opened))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MediumError(str(error)) from error
-    return square(augmented(image, config, rng), config)[None]
+    return square(augmented(image, config, rng.random(4)), config)[None]
 
 
-def augmented(image: Image.Image, config: MediaConfig, rng: np.random.Generator) -> Image.Image:
-    """Mirrored and recoloured by chance, this picture by itself; the same numbers are drawn whatever is switched on."""
-    flip, *factors = rng.random(4)
+def augmented(image: Image.Image, config: MediaConfig, chance: NDArray[np.float64]) -> Image.Image:
+    """Mirrored and recoloured by four numbers of [0, 1), which are drawn whatever is switched on."""
+    flip, *factors = chance
     if flip < config.flip:
         image = ImageOps.mirror(image)
     if config.colour:
