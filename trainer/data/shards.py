@@ -1,26 +1,43 @@
 """Shards to samples by number: any tar that webdataset reads, local or at any fsspec URL, through its byte index.
 
 `NAME.tar` has its index in `NAME.index.jsonl` beside it. A tar without one (img2dataset's, video2dataset's) is scanned once, and its index kept in the
-user's cache folder (XDG), under a name made of the tar's URL, size and etag.
+user's cache folder (XDG), under a name made of the tar's URL, size and etag. A tar on a disk is held open; one in a store is read by ranges, or
+fetched whole into the cache.
 """
 
 import hashlib
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache, partial
+from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+import numpy as np
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import InputError, ShardError, SurroundingsError
-from schemas.shard import INDEX_SUFFIX, IndexEntry, Sample, cut_sample, decode_index, encode_index, index_tar
+from schemas.shard import INDEX_SUFFIX, IndexEntry, IndexHead, Sample, cut_sample, encode_index, index_tar
+from trainer.data.cache import cache_folder, cached
+
+try:
+    from aiohttp import ClientError
+except ImportError:  # then there are no http URLs either
+    ClientError = OSError  # type: ignore[misc, assignment]
 
 T = TypeVar("T")
 
 ATTEMPTS = 3  # ours: of a read that fails; a second lies between the first two, then two
-_INDEXES = 64  # ours: a set's streams have a block of shards each in hand; a megabyte of index a shard
+_OPEN = 64  # ours: a set's streams have a block of shards each in hand; a megabyte of index a shard
+_AT_ONCE = 16  # ours: shards that are asked for their size side by side
+_HEAD_BYTES = 512  # ours: more than an index's first line
+_EXTENDED = b"LKxg"  # type flags of headers that hold the name, or part of it, of the next
 
 
 def find_shards(patterns: Iterable[str]) -> list[str]:
@@ -43,25 +60,53 @@ def _tars(fs: Any, path: str) -> list[str]:
     return list(fs.glob(f"{path.rstrip('/')}/*.tar" if fs.isdir(path) else path))
 
 
+class _Tar(NamedTuple):
+    """What a tar is known by: size in bytes, and etag, or mtime on a disk."""
+
+    size: int
+    tag: str
+
+
+class _Index:
+    """The entries of a shard, decoded one by one when they are asked for: as text they take a fraction of the memory that they take as structs."""
+
+    def __init__(self, data: bytes, url: str) -> None:
+        self._data, self._url = data, url
+        self._ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+        self.head = _head(data, url)
+        if len(self._ends) != self.head.samples + 1:
+            raise ShardError(f"{url}: the index has {len(self._ends) - 1} samples, its head says {self.head.samples}")
+
+    def __getitem__(self, sample: int) -> IndexEntry:
+        line = self._data[self._ends[sample] + 1 : self._ends[sample + 1]]
+        try:
+            return msgspec.json.decode(line, type=IndexEntry)
+        except msgspec.MsgspecError as error:
+            raise ShardError(f"{self._url}: line {sample + 2} of its index: {error}") from error
+
+
 class Shards:
-    """The samples of a list of tars; `counts` says how many each holds.
+    """The samples of a list of tars; `counts` says how many each holds. Tars of a store are kept on this disk within `cache_bytes`; 0 keeps none.
 
     Raises:
-        ShardError: a tar is cut, or is not the one that its index was made for.
+        ShardError: a tar is cut, is not the one that its index was made for, or changed since it was listed here.
         SurroundingsError: a store or disk still fails at the last attempt.
     """
 
-    def __init__(self, urls: list[str]) -> None:
+    def __init__(self, urls: list[str], cache_bytes: int = 0) -> None:
         self.urls = urls
-        self._index = lru_cache(maxsize=_INDEXES)(self._load_index)
-        self.counts = [len(self._index(number)) for number in range(len(urls))]
+        self._cache_bytes = cache_bytes
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            self._tars = list(pool.map(_look, urls))
+            self.counts = list(pool.map(_count, urls, self._tars))
+        self._opened = lru_cache(maxsize=_OPEN)(self._open)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"urls": self.urls, "counts": self.counts}
+        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._index = lru_cache(maxsize=_INDEXES)(self._load_index)
+        self._opened = lru_cache(maxsize=_OPEN)(self._open)
 
     @property
     def fingerprint(self) -> str:
@@ -71,52 +116,113 @@ class Shards:
 
     def read(self, shard: int, sample: int) -> Sample:
         """One sample, by one read of its bytes."""
-        entry = self._index(shard)[sample]
-        fs, path = url_to_fs(self.urls[shard])
-        block = _passing(lambda: fs.cat_file(path, entry.offset, entry.offset + entry.length))
-        if len(block) != entry.length:
+        index, read = self._opened(shard)
+        entry = index[sample]
+        block = _passing(partial(read, entry.offset, entry.length))
+        if len(block) != entry.length or not _begins(block, entry.key):
             raise ShardError(
-                f"{self.urls[shard]}: sample {entry.key} was cut; the shard changed since its index was made"
+                f"{self.urls[shard]}: sample {entry.key} is not where it was; the shard changed since its index was made"
             )
         return cut_sample(block, entry)
 
-    def _load_index(self, number: int) -> list[IndexEntry]:
-        url = self.urls[number]
-        fs, path = url_to_fs(url)
-        info = _passing(lambda: fs.info(path))
-        beside = path.removesuffix(".tar") + INDEX_SUFFIX
-        if not _passing(lambda: fs.exists(beside)):
-            return self._own_index(url, info)
-        head, entries = decode_index(_passing(lambda: fs.cat_file(beside)))
-        if head.tar_bytes != info["size"]:
-            raise ShardError(f"{url} has {info['size']} bytes, its index was made for one of {head.tar_bytes}")
-        return entries
+    def _open(self, shard: int) -> tuple[_Index, Callable[[int, int], bytes]]:
+        url, tar = self.urls[shard], self._tars[shard]
+        if _look(url) != tar:
+            raise ShardError(f"{url} changed under the run; the order of samples was made for what it was")
+        read = _passing(lambda: _reader(url, tar, self._cache_bytes))
+        return _index(url, tar), read
 
-    def _own_index(self, url: str, info: dict[str, Any]) -> list[IndexEntry]:
-        tag = info.get("ETag") or info.get("etag") or info.get("mtime") or ""
-        name = hashlib.sha256(f"{url}\0{info['size']}\0{tag}".encode()).hexdigest()[:32]
-        caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        kept = Path(caches).expanduser() / "m3w" / "indexes" / f"{name}{INDEX_SUFFIX}"
-        if kept.exists():
-            return decode_index(kept.read_bytes())[1]
+
+class _Opened:
+    """A file held open; processes that are forked read from it side by side."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._handle = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._handle)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the file, fewer where it ends."""
+        return os.pread(self._handle, length, offset)
+
+
+def _reader(url: str, tar: _Tar, cache_bytes: int) -> Callable[[int, int], bytes]:
+    """What gives `length` bytes from `offset` on."""
+    fs, path = url_to_fs(url)
+    if isinstance(fs, LocalFileSystem):
+        return _Opened(path).read
+    with suppress(FileNotFoundError):  # others may have needed its room before it was opened here
+        kept = cached(fs, path, _name(url, tar), tar.size, cache_bytes) if tar.size <= cache_bytes else None
+        if kept is not None:
+            return _Opened(kept).read
+    return lambda offset, length: bytes(fs.cat_file(path, offset, offset + length))
+
+
+def _look(url: str) -> _Tar:
+    fs, path = url_to_fs(url)
+    info = _passing(lambda: fs.info(path))
+    return _Tar(info["size"], str(info.get("ETag") or info.get("etag") or info.get("mtime") or ""))
+
+
+def _name(url: str, tar: _Tar) -> str:
+    return hashlib.sha256(f"{url}\0{tar.size}\0{tar.tag}".encode()).hexdigest()[:32]
+
+
+def _count(url: str, tar: _Tar) -> int:
+    """How many samples a tar holds, by its index's first line."""
+    beside = _beside(url, _HEAD_BYTES)
+    head = _own_index(url, tar).head if beside is None else _head(beside, url)
+    if head.tar_bytes != tar.size:
+        raise ShardError(f"{url} has {tar.size} bytes, its index was made for one of {head.tar_bytes}")
+    return head.samples
+
+
+def _index(url: str, tar: _Tar) -> _Index:
+    beside = _beside(url)
+    return _own_index(url, tar) if beside is None else _Index(beside, url)
+
+
+def _head(data: bytes, url: str) -> IndexHead:
+    try:
+        return msgspec.json.decode(data.partition(b"\n")[0], type=IndexHead)
+    except msgspec.MsgspecError as error:
+        raise ShardError(f"{url}: its index is none: {error}") from error
+
+
+def _beside(url: str, end: int | None = None) -> bytes | None:
+    """The index beside a tar, up to a byte of it; None where there is none."""
+    fs, path = url_to_fs(url.removesuffix(".tar") + INDEX_SUFFIX)
+    try:
+        return bytes(_passing(lambda: fs.cat_file(path, 0, end)))
+    except InputError:
+        return None
+
+
+def _own_index(url: str, tar: _Tar) -> _Index:
+    """The index of a tar that has none beside it: the kept one, or a new one."""
+    kept = cache_folder("indexes") / f"{_name(url, tar)}{INDEX_SUFFIX}"
+    if not kept.exists():
         fs, path = url_to_fs(url)
         with fs.open(path, "rb") as file:
             entries = index_tar(file)
-        kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}")
-        part.write_bytes(encode_index(entries, info["size"]))
+        part.write_bytes(encode_index(entries, tar.size))
         part.replace(kept)
-        return entries
+    return _Index(kept.read_bytes(), url)
+
+
+def _begins(block: bytes, key: str) -> bool:
+    """Whether a sample's first header names it, as far as one header can tell."""
+    return block[156:157] in _EXTENDED or key.rpartition("/")[2].encode() in block[:100]
 
 
 def _passing(read: Callable[[], T]) -> T:
     """The result of a read that may fail for a passing reason."""
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in count(1):
         try:
             return read()
         except FileNotFoundError as error:
             raise InputError(f"{error}: no such shard") from error
-        except OSError as error:
+        except (OSError, ClientError) as error:
             if attempt == ATTEMPTS:
                 raise SurroundingsError(f"still failing at attempt {attempt}: {error}") from error
             time.sleep(attempt)

@@ -1,0 +1,200 @@
+"""Shards of a store: read by ranges or fetched whole, kept within a limit, safe among processes; shards that change, stores that fail."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from schemas.errors import ShardError, SurroundingsError
+from schemas.shard import Sample, encode_index, write_shard
+from trainer.data import shards
+from trainer.data.cache import cached
+from trainer.data.shards import Shards, find_shards
+
+SIZE = 1 << 16
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of this test's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "m3w" / "shards"
+
+
+@pytest.fixture
+def store() -> Iterator[str]:
+    """Four shards of three samples each in a store."""
+    fs = fsspec.filesystem("memory")
+    for shard in range(4):
+        samples = [Sample(f"{shard}{number}", {"txt": bytes([shard, number]) * 9000}) for number in range(3)]
+        with fs.open(f"/run/{shard}.tar", "wb") as file:
+            entries = write_shard(samples, file)
+            size = file.tell()
+        fs.pipe_file(f"/run/{shard}.index.jsonl", encode_index(entries, size))
+    yield "memory://run"
+    fs.rm("/run", recursive=True)
+
+
+def keys(one: Shards) -> list[str]:
+    """All samples' keys, after a look at what they hold."""
+    samples = [one.read(shard, number) for shard, count in enumerate(one.counts) for number in range(count)]
+    assert all(int(one.key[1]) == one.members["txt"][1] for one in samples)
+    return [one.key for one in samples]
+
+
+def test_ranges_and_files_give_the_same(store: str, kept: Path) -> None:
+    """Nothing is kept by default; with a limit tars lie on the disk, never more than fit; what is larger than the limit is read by ranges."""
+    urls = find_shards([store])
+    expected = keys(Shards(urls))
+    assert not kept.exists()
+    tar = Shards(urls)._tars[0].size
+
+    assert expected == keys(Shards(urls, cache_bytes=2 * tar + 100))
+    assert [tar, tar] == [one.stat().st_size for one in kept.glob("*.tar")]
+    assert not list(kept.glob("*.part"))
+    assert expected == keys(Shards(urls, cache_bytes=tar - 1))
+
+
+def test_a_kept_tar_is_fetched_once(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run finds what the first one fetched."""
+    urls = find_shards([store])
+    expected = keys(Shards(urls, cache_bytes=1 << 30))
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "get_file", lambda *_: pytest.fail("fetched again"))
+
+    assert expected == keys(Shards(urls, cache_bytes=1 << 30))
+
+
+def test_the_one_used_longest_ago_makes_room(store: str, kept: Path) -> None:
+    """Opening a tar counts as use."""
+    fs = fsspec.filesystem("memory")
+    size = fs.info("/run/0.tar")["size"]
+    for name in "aba":
+        path = cached(fs, "/run/0.tar", name, size, 2 * size)
+        assert path is not None
+        os.utime(path, ns=(0, 1 if name == "b" else 2))
+    cached(fs, "/run/1.tar", "c", size, 2 * size)
+
+    assert {"a.tar", "c.tar"} == {one.name for one in kept.glob("*.tar")}
+
+
+def test_what_a_killed_process_left_is_cleared(store: str, kept: Path) -> None:
+    """A part that nobody holds is deleted, and takes no room."""
+    kept.mkdir(parents=True)
+    (kept / f"dead.{1 << 40}.part").write_bytes(b"x")
+    keys(Shards(find_shards([store]), cache_bytes=1 << 20))
+
+    assert not list(kept.glob("*.part"))
+    assert 4 == len(list(kept.glob("*.tar")))
+
+
+class Slow:
+    """A store that notes who fetches, and takes its time."""
+
+    def __init__(self, notes: Path) -> None:
+        self._notes = notes
+
+    def get_file(self, path: str, target: str) -> None:
+        """Bytes, in two goes."""
+        with self._notes.open("a") as notes:
+            notes.write(f"{path}\n")
+        with open(target, "wb") as file:
+            file.write(bytes(SIZE // 2))
+            file.flush()
+            multiprocessing.Event().wait(0.05)
+            file.write(bytes(SIZE // 2))
+
+
+def _fetch(notes: Path, names: str, limit: int) -> None:
+    for name in names:
+        path = cached(Slow(notes), name, name, SIZE, limit)
+        if path is not None and path.exists():  # others may have needed its room
+            assert SIZE == path.stat().st_size
+
+
+def test_processes_share_the_cache(tmp_path: Path, kept: Path) -> None:
+    """Processes that want the same tars fetch each once, and never keep more than the limit."""
+    spawn, notes = multiprocessing.get_context("spawn"), tmp_path / "notes"
+    others = [spawn.Process(target=_fetch, args=(notes, "abc", 1 << 30)) for _ in range(2)]
+    for one in others:
+        one.start()
+    for one in others:
+        one.join()
+
+    assert [0, 0] == [one.exitcode for one in others]
+    assert ["a", "b", "c"] == sorted(notes.read_text().split())
+    _fetch(notes, "de", 2 * SIZE)
+    assert {"d.tar", "e.tar"} == {one.name for one in kept.glob("*.tar")}
+
+
+def test_a_cut_fetch_is_not_kept(store: str, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came in another size is an error, and leaves nothing behind."""
+
+    def short(self: Any, path: str, target: str) -> None:
+        Path(target).write_bytes(b"half")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "get_file", short)
+    with pytest.raises(ShardError, match="4 bytes came"):
+        Shards(find_shards([store]), cache_bytes=1 << 30).read(0, 0)
+    assert not [one for one in kept.iterdir() if one.suffix in (".tar", ".part")]
+
+
+def test_a_passing_error_is_tried_again(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice a failing store is asked again; a third time stops the run."""
+    one, fs = Shards(find_shards([store])), type(fsspec.filesystem("memory"))
+    one.read(0, 0)
+    calls, read, waits = iter([OSError("busy"), OSError("busy")]), fs.cat_file, []
+
+    def failing(self: Any, *place: Any) -> bytes:
+        for error in calls:
+            raise error
+        return bytes(read(self, *place))
+
+    monkeypatch.setattr(fs, "cat_file", failing)
+    monkeypatch.setattr(shards.time, "sleep", waits.append)
+    assert "01" == one.read(0, 1).key
+    assert [1, 2] == waits
+    calls = iter([OSError("busy")] * 3)
+    with pytest.raises(SurroundingsError, match="still failing at attempt 3: busy"):
+        one.read(0, 2)
+
+
+def test_a_shard_that_changes_under_the_run(tmp_path: Path) -> None:
+    """Another size or time of change, or other bytes in a sample's place, is an error and not another sample."""
+    path = tmp_path / "0.tar"
+    with path.open("wb") as file:
+        entries = write_shard([Sample("a", {"txt": b"a"}), Sample("b", {"txt": b"b"})], file)
+        size = file.tell()
+    (tmp_path / "0.index.jsonl").write_bytes(encode_index(entries, size))
+    before, read = (Shards([f"file://{path}"]) for _ in range(2))
+    read.read(0, 0)
+    with path.open("r+b") as file:
+        write_shard([Sample("a", {"txt": b"a"}), Sample("c", {"txt": b"b"})], file)
+    os.utime(path, (1, 1))
+
+    with pytest.raises(ShardError, match="changed under the run"):
+        before.read(0, 0)
+    with pytest.raises(ShardError, match="sample b is not where it was"):
+        read.read(0, 1)
+
+
+def test_a_damaged_index(tmp_path: Path) -> None:
+    """A line that is none is an error when its sample is asked for; a line too few when the shard is opened."""
+    with (tmp_path / "0.tar").open("wb") as file:
+        entries = write_shard([Sample("a", {"txt": b"a"}), Sample("b", {"txt": b"b"})], file)
+        lines = encode_index(entries, file.tell()).splitlines(keepends=True)
+    index = tmp_path / "0.index.jsonl"
+    index.write_bytes(lines[0] + lines[1] + b"{}\n")
+    one = Shards(find_shards([str(tmp_path)]))
+    assert "a" == one.read(0, 0).key
+    with pytest.raises(ShardError, match="line 3 of its index"):
+        one.read(0, 1)
+    index.write_bytes(lines[0] + lines[1])
+    with pytest.raises(ShardError, match="has 1 samples, its head says 2"):
+        Shards(find_shards([str(tmp_path)])).read(0, 0)
+    index.write_bytes(b"[]")
+    with pytest.raises(ShardError, match="its index is none"):
+        Shards(find_shards([str(tmp_path)]))
