@@ -143,6 +143,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", required=True, metavar="DIR", help="for checkpoints and the log, on disk")
     train.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
     train.add_argument("--resume", action="store_true", help="go on from the latest checkpoint in DIR")
+    generate = _add(commands, "generate", _generate, "what a trained model says after texts and pictures")
+    generate.add_argument("model", metavar="DIR", help="where m3w train has written its checkpoints")
+    generate.add_argument("parts", nargs="+", metavar="PART", help="the prompt: a file is a picture, all else is text")
+    generate.add_argument("--tokens", type=_positive, default=32, metavar="N", help="at most so many (32)")
+    generate.add_argument("--beams", type=_positive, default=1, metavar="N", help="beam search; the paper takes 3 (1)")
     stats = _add(commands, "stats", _stats, "a run in numbers")
     stats.add_argument("dir", metavar="DIR")
     stats.add_argument("--json", action="store_true", help="the manifest")
@@ -332,6 +337,15 @@ def _train(options: argparse.Namespace) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{options.config}: {error}") from error
     run(read_settings(TrainConfig, toml, options.config, options.set), Path(options.out), options.resume)
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from jobs.generate import run
+
+    given = {"max_new_tokens": options.tokens, "num_beams": options.beams, "do_sample": False}
+    print(run(Path(options.model), options.parts, **given))
 
 
 def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: bool = False) -> None:

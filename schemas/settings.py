@@ -36,7 +36,7 @@ def read_settings(kind: type[T], toml: str, name: str, settings: Iterable[str] =
 
 
 def write_settings(settings: msgspec.Struct) -> str:
-    """The whole tree as TOML, defaults included."""
+    """The whole tree as TOML, defaults included; what is None has no word in TOML and is left out."""
     lines: list[str] = []
     _write(msgspec.to_builtins(settings), [], lines)
     return "\n".join(lines).strip() + "\n"
@@ -91,7 +91,7 @@ def _is_struct(kind: Any) -> bool:
 
 def _write(tree: dict[str, Any], path: list[str], lines: list[str]) -> None:
     sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
-    values = {key: value for key, value in tree.items() if key not in sections}
+    values = {key: value for key, value in tree.items() if key not in sections and value is not None}
     if path and values:
         lines.extend(["", f"[{'.'.join(path)}]"])
     lines.extend(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items())

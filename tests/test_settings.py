@@ -21,10 +21,18 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     leaf: Leaf = Leaf()
     named: dict[str, Leaf] = {}
+    most: int | None = None
     on: bool = False
 
 
-@given(st.builds(Tree, leaf=st.builds(Leaf, rate=st.floats(0, 1)), named=st.just({"a": Leaf(words=["x", '"ü"'])})))
+@given(
+    st.builds(
+        Tree,
+        most=st.none() | st.integers(),
+        leaf=st.builds(Leaf, rate=st.floats(0, 1)),
+        named=st.just({"a": Leaf(words=["x", '"ü"'])}),
+    )
+)
 def test_what_is_written_is_read(tree: Tree) -> None:
     """TOML that was written gives the same tree, defaults included."""
     assert tree == read_settings(Tree, write_settings(tree), "file")
