@@ -1,6 +1,8 @@
 """The stream of batches: the same sequence whoever reads it, from any step on; broken samples and broken shards."""
 
 import io
+from collections import Counter
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from schemas.document import Document, Provenance, Text
+from schemas.document import Document, Provenance, Text, Video
 from schemas.document import Image as Picture
-from schemas.errors import ConfigError, InputError, ShardError
+from schemas.errors import ConfigError, DataError, InputError, ShardError, SurroundingsError
 from schemas.markup import render
 from schemas.shard import Sample, encode_index, sample_key, write_shard
 from tests.tiny_models import tokenizer
+from tests.videos import video
 from trainer.data.batch import Batch
 from trainer.data.example import ExampleConfig
 from trainer.data.media import MediaConfig, MediumError, picture
-from trainer.data.stream import SetConfig, State, Stream
+from trainer.data.stream import WINDOW, SetConfig, State, Stream
 from trainer.data.tokens import tokens_of
 from trainer.data.window import IGNORED
 
@@ -120,7 +123,8 @@ def test_a_resumed_example_has_the_same_chance(folder: Path) -> None:
     sets = {"pairs": SetConfig(shards=[str(folder)], batch=4, example=PAIRS)}
     one = Stream(sets, TOKENS, media, seed=7)
     batches = [next_[0] for next_, _ in zip(one, range(3), strict=False)]
-    again = next(iter(Stream(sets, TOKENS, media, seed=7, state=State(step=2, seed=7, sets=one.state.sets))))[0]
+    state = State(step=2, seed=7, sets={"pairs": msgspec.structs.replace(one.state.sets["pairs"], samples=8)})
+    again = next(iter(Stream(sets, TOKENS, media, seed=7, state=state)))[0]
 
     for a, b in ((batches[2].ids_BL, again.ids_BL), (batches[2].pixels[0], again.pixels[0])):
         assert torch.equal(a, b)
@@ -207,6 +211,158 @@ def check(batch: Batch) -> None:
     assert batch.phi_BL.max() <= batch.slots_BK.shape[1]
     assert not batch.phi_BL[~batch.mask_BL].any()
     assert (batch.labels_BL[~batch.mask_BL] == IGNORED).all()
+
+
+def mixture(folder: Path, pages: Path, **options: Any) -> Stream:
+    """Pairs, and pages drawn a third as often, a batch of either a step."""
+    pages.mkdir(exist_ok=True)
+    write(pages, "0", [document(number, 0) for number in range(50)])
+    sets = {
+        "pairs": SetConfig(shards=[str(folder)], batch=12, share=3, streams=3, block=2, example=PAIRS),
+        "pages": SetConfig(shards=[str(pages)], batch=6, share=1, streams=3, block=2),
+    }
+    return Stream(sets, TOKENS, SIDE, seed=7, mode="weighted", **options)
+
+
+def test_sets_drawn_by_weight(folder: Path, tmp_path: Path) -> None:
+    """Each step is one batch of one set, drawn by its share; each set goes through its own order, whoever reads it and from wherever."""
+    one = mixture(folder, tmp_path / "pages")
+    names = [batches[0].set for batches, _ in zip(one, range(200), strict=False)]
+    assert 0.65 < names.count("pairs") / 200 < 0.85
+    assert names.count("pairs") * 12 == one.state.sets["pairs"].samples
+    whole = take(mixture(folder, tmp_path / "pages"), 24)
+    first = mixture(folder, tmp_path / "pages", workers=2)
+    assert whole[:9] == take(first, 9)
+    state = msgspec.json.decode(msgspec.json.encode(first.state), type=State)
+    parts = [take(mixture(folder, tmp_path / "pages", state=state, rank=rank, ranks=3), 15) for rank in range(3)]
+
+    assert whole[9:] == [list(chain(*step)) for step in zip(*parts, strict=True)]
+    pairs = [key for name, keys in zip(names, whole, strict=False) if name == "pairs" for key in keys]
+    assert [key for step in take(stream(folder), 30) for key in step][: len(pairs)] == pairs
+
+
+def test_the_two_modes_are_told_apart(folder: Path) -> None:
+    """Lambda and share are of one mode each; what is of the other is an error, and so is a share that is missing."""
+    for mode, fields, message in (
+        ("every", {"share": 1.0}, "is for mode = weighted"),
+        ("weighted", {"share": 1.0, "weight": 0.5}, "is for mode = every"),
+        ("weighted", {}, "share is not set"),
+    ):
+        sets = {"pairs": SetConfig(shards=[str(folder)], batch=4, **fields)}
+        with pytest.raises(ConfigError, match=message):
+            Stream(sets, TOKENS, SIDE, mode=mode)  # type: ignore[arg-type]
+
+
+def broken_folder(tmp_path: Path) -> Path:
+    """Ten pairs, every fifth without a picture that decodes."""
+    spoilt = [
+        Sample(one.key, {**one.members, "png": b"none"}) if number % 5 == 0 else one
+        for number, one in enumerate(map(pair, range(10)))
+    ]
+    write(tmp_path, "0", spoilt)
+    return tmp_path
+
+
+def test_too_many_broken_samples_stop_the_run(tmp_path: Path) -> None:
+    """The run stops at the step that goes over the budget, at the same one after a resume, with the samples named; counts are those of all ranks."""
+    sets = {"pairs": SetConfig(shards=[str(broken_folder(tmp_path))], batch=10, max_broken=9 / WINDOW, example=PAIRS)}
+    one = Stream(sets, TOKENS, SIDE)
+    with pytest.raises(DataError, match=r"10 samples of sets.pairs broke within 10,000 .*000005: MediumError"):
+        take(one, 5)
+    assert (4, 40, 8) == (one.state.step, one.state.sets["pairs"].samples, one.state.sets["pairs"].broken)
+    with pytest.raises(DataError, match="10 samples"):
+        take(Stream(sets, TOKENS, SIDE, state=one.state), 1)
+    half = Stream(sets, TOKENS, SIDE, rank=1, ranks=2, total=lambda _: [2])
+    with pytest.raises(DataError, match="10 samples"):
+        take(half, 5)
+    assert 4 == half.state.step
+
+
+def test_broken_samples_are_counted_by_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share that lasts is allowed for ever; the count begins anew with each window."""
+    monkeypatch.setattr("trainer.data.stream.WINDOW", 50)
+    sets = {"pairs": SetConfig(shards=[str(broken_folder(tmp_path))], batch=10, max_broken=0.2, example=PAIRS)}
+    one = Stream(sets, TOKENS, SIDE)
+    counts = [one.state.sets["pairs"].broken for _ in zip(one, range(12), strict=False)]
+
+    assert [2, 4, 6, 8, 0, 2, 4, 6, 8, 0, 2, 4] == counts
+
+
+def test_a_batch_says_where_it_comes_from(folder: Path) -> None:
+    """Set, epoch, shard and key of each row."""
+    batches = [next_[0] for next_, _ in zip(stream(folder), range(10), strict=False)]
+    counted = Counter(epoch for batch in batches for epoch in batch.epochs)
+
+    assert {0: 103, 1: 17} == counted
+    for batch in batches:
+        assert [int(key) // 100 for key in batch.keys] == [int(shard[-9:-4]) for shard in batch.shards]
+        assert batch.origins()[0] == f"pairs epoch {batch.epochs[0]} {batch.shards[0]} {batch.keys[0]}"
+
+
+def test_waiting_is_measured(folder: Path) -> None:
+    """Seconds are added up over steps."""
+    one = stream(folder)
+    batches = iter(one)
+    next(batches)
+    first = one.wait_s
+    next(batches)
+
+    assert 0 < first < one.wait_s
+
+
+def test_a_workers_error_is_the_error(folder: Path) -> None:
+    """What a worker finds wrong is raised as it is."""
+    one = stream(folder, workers=1)
+    with (folder / "00002.tar").open("ab") as file:
+        file.write(bytes(512))
+    with pytest.raises(ShardError, match=r"00002.tar changed under the run"):
+        take(one, 9)
+
+
+def test_a_killed_worker_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that the system kills is no fault of the program: the error says what to do."""
+
+    def killed(*_: Any, **__: Any) -> Iterator[Any]:
+        # In torch's words. A real one would be told of once more, whenever its next child ends.
+        raise RuntimeError("DataLoader worker (pid 9) is killed by signal: Killed. ")
+        yield
+
+    monkeypatch.setattr("trainer.data.stream.DataLoader", killed)
+    with pytest.raises(SurroundingsError, match="fewer workers"):
+        take(stream(folder), 1)
+
+
+def test_videos_in_pairs_and_documents(tmp_path: Path) -> None:
+    """Clips stand beside pictures in groups of their own, by numbers of frames; a broken one costs its sample."""
+    url: dict[str, Any] = {"url": "", "source": "src", "rank": 0, "width": 96, "height": 64, "sha256": "0" * 64}
+    url |= {"source_sha256": "0" * 64}
+    data = video(2.5)
+    nodes = [
+        Picture(member="000.png", bytes=9, **url),
+        Video(member="001.mp4", bytes=len(data), duration_s=2.5, fps=10.0, **url),
+        Text("both"),
+    ]
+    page = Document(
+        key=sample_key("p"),
+        url="",
+        nodes=nodes,
+        text=render(nodes),
+        provenance=Provenance(source="x", offset=0, length=1),
+    )
+    members = {"json": msgspec.json.encode(page), "000.png": png((1, 2, 3)), "001.mp4": data}
+    pairs = [
+        Sample(name, {"mp4": clip, "txt": b"a square", "json": b"{}"})
+        for name, clip in (("long", video(9.5, fps=4)), ("cut", video(3.0)[:900]))
+    ]
+    write(tmp_path, "0", [Sample(page.key, members), *pairs])
+    (batch,) = next(iter(stream(tmp_path, batch=3)))
+
+    assert [(1, 1), (1, 3), (1, 8)] == [tuple(group.shape[:2]) for group in batch.pixels]
+    assert ["cut"] == [fault.partition(":")[0] for fault in batch.faults]
+    assert {page.key: [0, 1], "long": [2, 0], "cut": [0, 0]} == dict(
+        zip(batch.keys, batch.slots_BK.tolist(), strict=True)
+    )
+    check(batch)
 
 
 def test_a_batch_without_media(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     `ids_BL`, `phi_BL` (1 for an example's first medium, 0 for none), `labels_BL` and `slots_BK` (where an example's media stand among all) are int64;
     `mask_BL` is False on padding. `pixels` are uint8 [m, T, 3, side, side], a group for each number of frames; groups follow one another.
-    A batch without a single medium holds one of zeros, so that the vision part takes part in every step. `keys` name the samples, `faults` those that broke.
+    A batch without a single medium holds one of zeros, so that the vision part takes part in every step. Of each row `keys`, `epochs` and `shards`
+    (URLs) say where it was read; `faults` name those that broke.
     """
 
     set: str
@@ -30,7 +31,14 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     slots_BK: Tensor
     pixels: list[Tensor]
     keys: list[str]
+    epochs: list[int]
+    shards: list[str]
     faults: list[str]
+
+    def origins(self) -> list[str]:
+        """Of each row set, epoch, shard and key, for who looks for the cause of a loss."""
+        rows = zip(self.epochs, self.shards, self.keys, strict=True)
+        return [f"{self.set} epoch {epoch} {shard} {key}" for epoch, shard, key in rows]
 
 
 def collate(name: str, examples: Sequence[Example], side: int) -> Batch:
@@ -53,6 +61,8 @@ def collate(name: str, examples: Sequence[Example], side: int) -> Batch:
         slots_BK=torch.from_numpy(slots),
         pixels=[torch.from_numpy(group) for group in pixels],
         keys=[one.key for one in examples],
+        epochs=[one.epoch for one in examples],
+        shards=[one.shard for one in examples],
         faults=[f"{one.key}: {one.fault}" for one in examples if one.fault],
     )
 

@@ -32,12 +32,14 @@ class ExampleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """A window with the pixels of its media, [T, 3, side, side] each; `fault` says why it is empty."""
+    """A window with the pixels of its media, [T, 3, side, side] each; `fault` says why it is empty, `epoch` and `shard` (its URL) where it was read."""
 
     key: str
     window: Window
     pixels: list[Pixels]
     fault: str = ""
+    epoch: int = 0
+    shard: str = ""
 
 
 def example_of(

@@ -1,19 +1,22 @@
 """Shards to batches, for ever: `for batches in Stream(...)`.
 
-    step ──▶ positions of each set ──▶ this rank's share ──▶ samples (`order`, `shards`) ──▶ examples ──▶ batches
+    step ──▶ sets and their positions ──▶ this rank's share ──▶ samples (`order`, `shards`) ──▶ examples ──▶ batches
 
-A step is one batch of every set, as in the paper (Flamingo 3.3). The global batch of a set at step n is its positions n * B to (n + 1) * B - 1, whoever reads
-them: ranks take equal runs of it, worker processes whole steps. So the sequence is the same with any number of ranks and workers, and `state`, the
-number of steps that were consumed, is all that a checkpoint needs.
+A step is one batch of every set, as in the paper (Flamingo 3.3), or one batch of one set, drawn by their shares. The global batch of a set is its next B
+positions, whoever reads them: ranks take equal runs of it, worker processes whole steps. Which sets a step takes is a function of (seed, step). So the
+sequence is the same with any number of ranks and workers, and `state`, what was consumed of each set, is all that a checkpoint needs.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
+import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, DataError, M3wError, SurroundingsError
 from trainer.data.batch import Batch, collate
 from trainer.data.example import Example, ExampleConfig, example_of
 from trainer.data.media import MediaConfig
@@ -21,32 +24,60 @@ from trainer.data.order import Order
 from trainer.data.shards import Shards, find_shards
 from trainer.data.tokens import Tokens
 
+Mode: TypeAlias = Literal["every", "weighted"]
+Plan: TypeAlias = list[tuple[str, int]]  # the sets of a step, and the position at which each one's batch begins
+
+WINDOW: Final = 10_000  # ours: samples in a row among which broken ones are counted; a batch where that is larger
+_NAMED: Final = 5  # ours: broken samples that an error names
+_DRAW: Final = int.from_bytes(b"sets", "big")  # so that the draw is not that of an epoch
+
 
 class SetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A set of shards: its tars (files, globs, folders; any fsspec URL), its global batch, and lambda, the weight of its loss."""
+    """A set of shards: its tars (files, globs, folders; any fsspec URL) and its global batch.
+
+    `weight` is lambda, by which the loss is multiplied where every step takes every set; `share`, relative to the other sets', how often the set is drawn where a
+    step takes one. `max_broken` is the share of samples in a row that may be broken before the run stops. `micro_batch` is how many examples a rank takes
+    through the model at once, 0 for all that it has; the gradient is the same.
+    """
 
     shards: list[str]
     batch: Annotated[int, msgspec.Meta(ge=1)]
+    micro_batch: Annotated[int, msgspec.Meta(ge=0)] = 0
     weight: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    share: Annotated[float, msgspec.Meta(gt=0)] | None = None
     streams: Annotated[int, msgspec.Meta(ge=1)] = 16
     block: Annotated[int, msgspec.Meta(ge=1)] = 4
+    max_broken: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01  # ours
     example: ExampleConfig = ExampleConfig()
 
 
+class SetState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was consumed of a set: samples in all, and how many since the last whole window were broken; `order` fingerprints what its order is made of."""
+
+    order: str
+    samples: int = 0
+    broken: int = 0
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was consumed: steps, of sets with these fingerprints."""
+    """What was consumed: steps, and of each set."""
 
     step: int
     seed: int
-    sets: dict[str, str]
+    sets: dict[str, SetState]
 
 
 class Stream:
-    """Batches of every set, step by step, from `state` on; `rank` of `ranks` reads its share of each global batch.
+    """Batches step by step, from `state` on; `rank` of `ranks` reads its share of each global batch.
+
+    `mode` says what a step takes: a batch of `every` set, or one of one set, `weighted` by their shares. Shards of a store are kept on this disk within
+    `cache_bytes`. `total` adds counts over ranks; all of them call it once a step. `wait_s` are the seconds that were spent waiting for batches.
 
     Raises:
         InputError: a pattern names no shards.
-        ConfigError: a batch that ranks cannot share equally, or a state of other shards or another seed.
+        ConfigError: a batch that ranks cannot share equally, weights of the other mode, or a state of other shards or another seed.
+        DataError: while iterating: more samples broke than a set allows, or a shard is not what it was.
+        SurroundingsError: while iterating: a store fails for good, or a worker process was killed.
     """
 
     def __init__(
@@ -60,69 +91,156 @@ class Stream:
         ranks: int = 1,
         workers: int = 0,
         prefetch: int = 2,
+        mode: Mode = "every",
+        cache_bytes: int = 0,
+        total: Callable[[list[int]], list[int]] = list,
     ) -> None:
-        for name, one in sets.items():
-            if one.batch % ranks:
-                raise ConfigError(f"sets.{name}.batch = {one.batch} does not divide among {ranks} ranks")
-        self._steps = _Steps(sets, tokens, media, seed, rank, ranks)
-        fingerprints = {name: shards.fingerprint for name, shards in self._steps.shards.items()}
-        self.state = State(step=0, seed=seed, sets=fingerprints)
+        _check(sets, mode, ranks)
+        self._steps = _Steps(sets, tokens, media, seed, rank, ranks, cache_bytes)
+        self.state = State(
+            step=0, seed=seed, sets={name: SetState(order=made_of) for name, made_of in self._steps.orders_of().items()}
+        )
         if state is not None:
-            if (state.seed, state.sets) != (seed, fingerprints):
+            if (state.seed, _orders(state)) != (seed, _orders(self.state)):
                 raise ConfigError(
-                    "the checkpoint was made with other shards or another seed; they decide the order of samples"
+                    "the checkpoint was made with other shards, streams or blocks, or another seed; they decide the order of samples"
                 )
             self.state = state
+        self._sets, self._mode, self._total = sets, mode, total
         self._workers, self._prefetch = workers, prefetch
+        self._faults: deque[str] = deque(maxlen=_NAMED)
+        self.wait_s = 0.0
 
     def __iter__(self) -> Iterator[list[Batch]]:
         loader: Any = DataLoader(
             self._steps,
             batch_size=None,
-            sampler=_From(self.state.step),
+            sampler=_From(self._sets, self._mode, self.state),
             num_workers=self._workers,
             prefetch_factor=self._prefetch if self._workers else None,
         )
-        for batches in loader:
-            self.state = msgspec.structs.replace(self.state, step=self.state.step + 1)
+        steps = iter(loader)
+        while True:
+            batches = self._next(steps)
+            self._take(batches)
             yield batches
 
+    def _next(self, steps: Iterator[list[Batch] | M3wError]) -> list[Batch]:
+        began = time.monotonic()
+        try:
+            batches = next(steps)
+        except RuntimeError as error:
+            if "DataLoader worker (pid" not in str(error):
+                raise
+            raise SurroundingsError(
+                f"{error} Was it killed for memory? Take fewer workers, or prefetch less."
+            ) from error
+        self.wait_s += time.monotonic() - began
+        if isinstance(batches, M3wError):
+            raise batches
+        return batches
 
-class _From(Sampler[int]):
-    """Steps from one on, without end."""
+    def _take(self, batches: list[Batch]) -> None:
+        """Counts a step as consumed."""
+        self._faults.extend(f"{batch.set}: {fault}" for batch in batches for fault in batch.faults)
+        broken = self._total([len(batch.faults) for batch in batches])
+        sets = dict(self.state.sets)
+        for batch, count in zip(batches, broken, strict=True):
+            sets[batch.set] = self._taken(batch.set, count)
+        self.state = msgspec.structs.replace(self.state, step=self.state.step + 1, sets=sets)
 
-    def __init__(self, step: int) -> None:
-        self._step = step
+    def _taken(self, name: str, broken: int) -> SetState:
+        config, before = self._sets[name], self.state.sets[name]
+        window = max(WINDOW, config.batch)
+        samples, broken = before.samples + config.batch, before.broken + broken
+        if broken > config.max_broken * window:
+            raise DataError(
+                f"{broken} samples of sets.{name} broke within {window:,} in a row, more than max_broken = {config.max_broken} allows; "
+                f"the last of this rank: {'; '.join(self._faults)}"
+            )
+        is_over = samples // window > before.samples // window
+        return msgspec.structs.replace(before, samples=samples, broken=0 if is_over else broken)
 
-    def __iter__(self) -> Iterator[int]:
-        step = self._step
+
+def drawn(sets: Mapping[str, SetConfig], mode: Mode, seed: int, step: int) -> list[str]:
+    """The sets of which a step takes a batch."""
+    if mode == "every":
+        return list(sets)
+    shares = np.array([one.share or 0 for one in sets.values()])
+    chance = np.random.default_rng([seed, step, _DRAW]).random()
+    return [list(sets)[int(np.searchsorted(shares.cumsum() / shares.sum(), chance, "right"))]]
+
+
+def _orders(state: State) -> dict[str, str]:
+    return {name: one.order for name, one in state.sets.items()}
+
+
+def _check(sets: Mapping[str, SetConfig], mode: Mode, ranks: int) -> None:
+    for name, one in sets.items():
+        if one.batch % ranks:
+            raise ConfigError(f"sets.{name}.batch = {one.batch} does not divide among {ranks} ranks")
+        if mode == "weighted" and one.share is None:
+            raise ConfigError(f"sets.{name}.share is not set; with mode = weighted it says how often the set is drawn")
+        if mode == "weighted" and one.weight != 1:
+            raise ConfigError(f"sets.{name}.weight = {one.weight} is for mode = every; with weighted there is share")
+        if mode == "every" and one.share is not None:
+            raise ConfigError(f"sets.{name}.share = {one.share} is for mode = weighted; with every there is weight")
+
+
+class _From(Sampler[Plan]):
+    """What the steps from a state on take, without end."""
+
+    def __init__(self, sets: Mapping[str, SetConfig], mode: Mode, state: State) -> None:
+        self._sets, self._mode, self._state = sets, mode, state
+
+    def __iter__(self) -> Iterator[Plan]:
+        step, seed = self._state.step, self._state.seed
+        positions = {name: one.samples for name, one in self._state.sets.items()}
         while True:
-            yield step
+            names = drawn(self._sets, self._mode, seed, step)
+            yield [(name, positions[name]) for name in names]
+            for name in names:
+                positions[name] += self._sets[name].batch
             step += 1
 
 
-class _Steps(Dataset[Sequence[Batch]]):
-    """Batches by step."""
+class _Steps(Dataset[list[Batch] | M3wError]):
+    """Batches by what a step takes; an error is a value, which a worker's traceback does not bury."""
 
     def __init__(
-        self, sets: dict[str, SetConfig], tokens: Tokens, media: MediaConfig, seed: int, rank: int, ranks: int
+        self,
+        sets: dict[str, SetConfig],
+        tokens: Tokens,
+        media: MediaConfig,
+        seed: int,
+        rank: int,
+        ranks: int,
+        cache_bytes: int,
     ) -> None:
         self._sets, self._tokens, self._media, self._seed = sets, tokens, media, seed
         self._rank, self._ranks = rank, ranks
-        self.shards = {name: Shards(find_shards(one.shards)) for name, one in sets.items()}
+        self._shards = {name: Shards(find_shards(one.shards), cache_bytes) for name, one in sets.items()}
         self._orders = {
-            name: Order(self.shards[name].counts, seed, one.streams, one.block) for name, one in sets.items()
+            name: Order(self._shards[name].counts, seed, one.streams, one.block) for name, one in sets.items()
         }
 
-    def __getitem__(self, step: int) -> list[Batch]:
-        return [collate(name, self._examples(name, step), self._media.side) for name in self._sets]
+    def orders_of(self) -> dict[str, str]:
+        """What the order of each set is made of, besides the seed."""
+        return {name: f"{self._shards[name].fingerprint}-{one.streams}-{one.block}" for name, one in self._sets.items()}
 
-    def _examples(self, name: str, step: int) -> list[Example]:
+    def __getitem__(self, plan: Plan) -> list[Batch] | M3wError:
+        try:
+            return [collate(name, self._examples(name, first), self._media.side) for name, first in plan]
+        except M3wError as error:
+            return error
+
+    def _examples(self, name: str, first: int) -> list[Example]:
         share = self._sets[name].batch // self._ranks
-        first = step * self._sets[name].batch + self._rank * share
+        first += self._rank * share
         return [self._example(name, position) for position in range(first, first + share)]
 
     def _example(self, name: str, position: int) -> Example:
         place = self._orders[name][position]
-        sample = self.shards[name].read(place.shard, place.sample)
-        return example_of(sample, self._tokens, self._sets[name].example, self._media, (self._seed, place.epoch))
+        sample = self._shards[name].read(place.shard, place.sample)
+        made = example_of(sample, self._tokens, self._sets[name].example, self._media, (self._seed, place.epoch))
+        return msgspec.structs.replace(made, epoch=place.epoch, shard=self._shards[name].urls[place.shard])
