@@ -1,0 +1,77 @@
+"""Pictures exchanged: none stays with its example; the loss is compared over what shows a picture."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from schemas.errors import InputError
+from tests.test_stream import PAIRS, SIDE, document, pair, write
+from tests.tiny_models import flamingo, tokenizer
+from trainer.data.batch import Batch, collate
+from trainer.data.example import ExampleConfig, example_of
+from trainer.data.stream import SetConfig
+from trainer.data.tokens import tokens_of
+from trainer.heldout import exchanged, held_out
+from trainer.loop import loss_of
+
+TOKENS = tokens_of(tokenizer(), 300)
+
+
+def pages(pictures: list[int]) -> Batch:
+    """A batch of pages with so many pictures each, no two pages with the same."""
+    samples = [document(number, count) for number, count in enumerate(pictures)]
+    config = ExampleConfig(tokens=256)
+    return collate("pages", [example_of(one, TOKENS, config, SIDE, (0, 0)) for one in samples], SIDE.side)
+
+
+def shown(batch: Batch) -> list[set[int]]:
+    """The media of each row."""
+    counts = batch.phi_BL.amax(1).tolist()
+    return [set(slots[:count].tolist()) for slots, count in zip(batch.slots_BK, counts, strict=True)]
+
+
+@pytest.mark.parametrize("pictures", [[1, 1], [2, 1, 3, 0, 1, 2], [1] * 7])
+def test_every_medium_is_another_examples(pictures: list[int]) -> None:
+    """Each row shows as many media as before, and none of its own; the text stays."""
+    batch = pages(pictures)
+    other = exchanged(batch)
+
+    assert other is not None
+    assert all(not before & after for before, after in zip(shown(batch), shown(other), strict=True))
+    assert torch.equal(batch.ids_BL, other.ids_BL)
+    assert exchanged(pages([2, 0, 1])) is None
+    assert exchanged(pages([0, 0])) is None
+
+
+def write_pairs(folder: Path, count: int) -> dict[str, SetConfig]:
+    """A set of so many pairs in batches of 4."""
+    write(folder, "0", [pair(number) for number in range(count)])
+    return {"pairs": SetConfig(shards=[str(folder)], batch=4, example=PAIRS)}
+
+
+def scaled(pixels: torch.Tensor) -> torch.Tensor:
+    """Bytes to -1..1."""
+    return pixels.float() / 127.5 - 1
+
+
+def test_held_out_loss(tmp_path: Path) -> None:
+    """Every sample counts once, whatever the batch; gates at 0 make both losses the same, open ones tell them apart."""
+    sets = write_pairs(tmp_path, 11)
+    closed, opened = (
+        held_out(flamingo(vocabulary=300, alpha=alpha), sets, TOKENS, SIDE, scaled)["pairs"] for alpha in (0.0, 1.0)
+    )
+    assert 11 == closed.examples == opened.examples
+    assert closed.right == pytest.approx(closed.exchanged, rel=1e-6)
+    assert abs(opened.right - opened.exchanged) > 1e-6
+
+    examples = [example_of(pair(number), TOKENS, PAIRS, SIDE, (0, 0)) for number in range(11)]
+    model = flamingo(vocabulary=300).eval()
+    expected = loss_of(model, collate("pairs", examples, SIDE.side), 11, scaled)
+    assert float(expected.detach()) == pytest.approx(closed.right, rel=1e-5)
+
+
+def test_too_few_to_exchange(tmp_path: Path) -> None:
+    """One picture cannot be exchanged."""
+    with pytest.raises(InputError, match="pairs: too few"):
+        held_out(flamingo(vocabulary=300), write_pairs(tmp_path, 1), TOKENS, SIDE, scaled)
