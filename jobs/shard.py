@@ -11,8 +11,9 @@ from pipeline.report import CARD, MANIFEST, make_manifest, sum_counts
 from pipeline.runfolder import digest
 from pipeline.stages.assemble import RULES_VERSION, AssembleTask
 from pipeline.stages.assembled import KINDS
+from pipeline.stages.media_records import MEDIUM, MediaTask
 from pipeline.stages.packed import bucket_count
-from pipeline.stages.picks import MEDIUM, CandidateTask, MediaTask
+from pipeline.stages.picks import CandidateTask
 from pipeline.stages.repeats import block_bytes
 from pipeline.stages.scored import RunScores
 from pipeline.stages.selection import CANDIDATE

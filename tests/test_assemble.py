@@ -9,9 +9,10 @@ from pipeline.pairs.config import PairsConfig
 from pipeline.stages.assemble import Finished
 from pipeline.stages.assemble import finish as finish_row
 from pipeline.stages.extract import TRACK_RANK
+from pipeline.stages.media_records import EXTENSIONS, MATCH, MEDIUM, REASONS
 from pipeline.stages.packed import Records, join
 from pipeline.stages.pairing import Beside, text_hash
-from pipeline.stages.picks import EXTENSIONS, MATCH, MEDIUM, REASONS, match, pick, usable_matches
+from pipeline.stages.picks import match, pick, usable_matches
 from pipeline.stages.selection import CANDIDATE
 from schemas.document import Candidate, Document, DraftMedium, Text, Video, encode_draft_nodes
 from schemas.drops import Drop, DropReason

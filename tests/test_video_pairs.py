@@ -14,8 +14,8 @@ import pytest
 import webdataset
 
 from jobs.cli import main
+from pipeline.stages.media_records import EXTENSIONS, MATCH, REASONS
 from pipeline.stages.packed import Records
-from pipeline.stages.picks import EXTENSIONS, MATCH, REASONS
 from pipeline.stages.tracks import read_tracks, spoken
 from pipeline.store import Store
 from pipeline.video.webvtt import Cue

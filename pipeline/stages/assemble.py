@@ -19,19 +19,10 @@ from pipeline.pairs.config import PairsConfig
 from pipeline.runfolder import PartWriter, RunFolder
 from pipeline.stages.assembled import IMAGE_TEXT, INTERLEAVED, VIDEO_TEXT, Assembled, MediumBytes, write_sorted
 from pipeline.stages.extract import drop_row
+from pipeline.stages.media_records import EXTENSIONS, MATCH, is_video
 from pipeline.stages.packed import Records, join, key_bytes
 from pipeline.stages.pairing import Beside, best_keys, frequent_hashes, make_pair, pair_drop, pairs_of
-from pipeline.stages.picks import (
-    EXTENSIONS,
-    MATCH,
-    CandidateTask,
-    failure,
-    is_video,
-    left_nodes,
-    pick,
-    selected_rows,
-    usable_matches,
-)
+from pipeline.stages.picks import CandidateTask, failure, left_nodes, pick, selected_rows, usable_matches
 from pipeline.stages.scored import RunScores, Similarities, named_scores, scrubbed_medium
 from pipeline.stages.tracks import read_tracks
 from pipeline.store import Store

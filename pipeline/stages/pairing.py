@@ -23,8 +23,9 @@ from pipeline.pairs.frequency import FREQUENT, PICTURE, TEXT, occurrences
 from pipeline.pairs.rules import TextSource, Verdict, clean, judge_picture, judge_text
 from pipeline.runfolder import RunFolder
 from pipeline.scores.config import SIMILARITY
+from pipeline.stages.media_records import Bucketed, is_video
 from pipeline.stages.packed import Records, join, split
-from pipeline.stages.picks import Bucketed, CandidateTask, is_video, left_nodes, selected_rows
+from pipeline.stages.picks import CandidateTask, left_nodes, selected_rows
 from pipeline.stages.scored import Similarities, named_scores
 from pipeline.stages.selection import PACKED_CANDIDATE, hash_number
 from pipeline.stages.tracks import Track, spoken

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import numpy as np
 
 from pipeline.stages.extract import TRACK_RANK
+from pipeline.stages.media_records import EXTENSIONS, REASONS
 from pipeline.stages.packed import Records
-from pipeline.stages.picks import EXTENSIONS, REASONS
 from pipeline.stages.selection import PACKED_CANDIDATE
 from pipeline.store import Store
 from pipeline.video.webvtt import Cue, parse, text_between

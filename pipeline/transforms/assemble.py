@@ -7,7 +7,7 @@ import apache_beam as beam
 import msgspec
 
 from pipeline.pairs.frequency import too_frequent
-from pipeline.stages import assemble, pairing, picks
+from pipeline.stages import assemble, media_records, pairing, picks
 from pipeline.stages.packed import by_part
 from pipeline.transforms.frequent import FrequentPictures
 from pipeline.transforms.spread import InChild, Spread
@@ -19,7 +19,9 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
     `tasks[i].candidates.select.number` is `i`; its `matches` and `frequent` are filled in here.
     """
 
-    def __init__(self, tasks: list[assemble.AssembleTask], media: list[picks.MediaTask], processes: int) -> None:
+    def __init__(
+        self, tasks: list[assemble.AssembleTask], media: list[media_records.MediaTask], processes: int
+    ) -> None:
         super().__init__()
         self._tasks, self._media, self._processes = tasks, media, processes
 
@@ -57,7 +59,7 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
         """(bucket, MEDIUM), in which pictures that stand in too many documents have failed."""
         media, pipeline = self._media, candidates.pipeline
         if not media or not media[0].filters.max_documents:
-            return pipeline | "Media" >> Spread(media, picks.media_records, self._processes, flat=True)
+            return pipeline | "Media" >> Spread(media, media_records.media_records, self._processes, flat=True)
         every = pipeline | "EveryMediaPart" >> beam.Create([(task.number, b"") for task in media], reshuffle=False)
         frequent = candidates | FrequentPictures(media, media[0].filters, media[0].buckets, self._processes)
         return (
@@ -68,7 +70,9 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
                 lambda number, groups: msgspec.structs.replace(media[number], frequent=b"".join(groups["frequent"]))
             )
             | "Media"
-            >> beam.ParDo(InChild(picks.media_records, self._processes, flat=True)).with_output_types(tuple[int, bytes])
+            >> beam.ParDo(InChild(media_records.media_records, self._processes, flat=True)).with_output_types(
+                tuple[int, bytes]
+            )
         )
 
 

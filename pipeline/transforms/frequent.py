@@ -6,7 +6,7 @@ from typing import Any
 import apache_beam as beam
 
 from pipeline.images import ImageFilterConfig
-from pipeline.stages import picks, repeats
+from pipeline.stages import media_records, repeats
 from pipeline.stages.packed import split
 from pipeline.transforms.spread import Spread
 
@@ -14,7 +14,9 @@ from pipeline.transforms.spread import Spread
 class FrequentPictures(beam.PTransform):  # type: ignore[misc]
     """The rule of `pipeline.stages.repeats`. In: (bucket, CANDIDATE). Out: (media part, FREQUENT). `media[i].number` is `i`."""
 
-    def __init__(self, media: list[picks.MediaTask], filters: ImageFilterConfig, buckets: int, processes: int) -> None:
+    def __init__(
+        self, media: list[media_records.MediaTask], filters: ImageFilterConfig, buckets: int, processes: int
+    ) -> None:
         super().__init__()
         self._media, self._filters, self._buckets, self._processes = media, filters, buckets, processes
 
@@ -22,7 +24,7 @@ class FrequentPictures(beam.PTransform):  # type: ignore[misc]
         """Comments give the element type after each step."""
         buckets, limit, distance = self._buckets, self._filters.max_documents, self._filters.max_phash_distance
         pictures = candidates.pipeline | "Pictures" >> Spread(
-            self._media, picks.picture_keys, self._processes, flat=True
+            self._media, media_records.picture_keys, self._processes, flat=True
         )
         blocks, holders, shown = (
             pictures | f"Keyed{kind}" >> beam.FlatMap(_of_kind, kind).with_output_types(tuple[int, bytes])
