@@ -22,7 +22,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What both kinds of pair share.
 
     `url` is the medium's, `page_url` that of the page it was cut from (empty for caption tables). `caption_source` says where the text came
-    from: `alt`, `caption`, `title`, `track`, or the table's column. `columns` are the other columns of a caption table. `scores` are
+    from: `alt`, `caption`, `title` or `track`; of a captions table it is `caption`. `columns` are the other columns of a caption table. `scores` are
     the medium's by scorer, and `similarity`, the cosine of its and the text's embeddings, where the run was told to ask a CLIP.
     """
 
