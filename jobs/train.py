@@ -32,7 +32,16 @@ def run(config: TrainConfig, out: Path, resume: bool) -> None:
     model, optim = loaded.model, optimizer(loaded.model, config.optim)
     media = msgspec.structs.replace(config.media, mean=loaded.normalise.mean)
     state = load(before[-1], model, optim).stream if before else None
-    stream = Stream(config.sets, loaded.tokens, media, config.seed, state, workers=config.workers)
+    stream = Stream(
+        config.sets,
+        loaded.tokens,
+        media,
+        config.seed,
+        state,
+        workers=config.workers,
+        mode=config.mode,
+        cache_bytes=config.cache_bytes,
+    )
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.toml").write_text(write_settings(config))
     shown, began = 0.0, time.monotonic()

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from trainer.data.media import MediaConfig
-from trainer.data.stream import SetConfig
+from trainer.data.stream import Mode, SetConfig
 from trainer.model.config import ModelConfig
 from trainer.optim import OptimConfig
 
@@ -14,10 +14,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Everything that decides what a training run comes to.
 
     `updates` is how many there are in all; every `save_every` of them there is a checkpoint, of which the `keep` latest stay. `workers` are processes that
-    read and decode beside each rank; 0 reads in the rank itself.
+    read and decode beside each rank; 0 reads in the rank itself. `mode` says whether an update takes a batch of every set or one of a set drawn by its share; shards
+    of a store are kept on this disk within `cache_bytes`, 0 for none.
     """
 
     sets: dict[str, SetConfig]
+    mode: Mode = "every"  # Flamingo 3.3
     model: ModelConfig = ModelConfig()
     media: MediaConfig = MediaConfig()
     optim: OptimConfig = OptimConfig()
@@ -25,4 +27,5 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     save_every: Annotated[int, msgspec.Meta(ge=1)] = 1000
     keep: Annotated[int, msgspec.Meta(ge=1)] = 3
     workers: Annotated[int, msgspec.Meta(ge=0)] = 2
+    cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     seed: int = 0
