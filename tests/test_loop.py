@@ -58,11 +58,13 @@ def test_what_decays() -> None:
 
 
 def test_the_schedule_counts_updates() -> None:
-    """Up in a line, then level or down a cosine to 0; no update has rate 0."""
+    """Up in a line, then level, or down a cosine or a line to 0; no update has rate 0."""
     level = OptimConfig(lr=1.0, warmup=4)
     assert [0.2, 0.4, 0.6, 0.8, 1.0, 1.0] == pytest.approx([rate(update, 100, level) for update in range(6)])
     down = OptimConfig(lr=1.0, warmup=0, schedule="cosine")
     assert [1.0, 0.5, 0.0] == pytest.approx([rate(update, 10, down) for update in (0, 5, 10)])
+    line = OptimConfig(lr=1.0, warmup=0, schedule="linear")
+    assert [1.0, 0.75, 0.5, 0.0] == pytest.approx([rate(update, 4, line) for update in (0, 1, 2, 4)])
 
 
 def scaled(pixels: Tensor) -> Tensor:

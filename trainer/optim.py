@@ -16,11 +16,11 @@ from torch import nn
 
 
 class OptimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Learning rate: from 0 to `lr` over `warmup` updates, then constant, or down a cosine to 0 at the last update."""
+    """Learning rate: from 0 to `lr` over `warmup` updates, then constant, or down a cosine or a line to 0 at the last update."""
 
     lr: Annotated[float, msgspec.Meta(gt=0)] = 1e-4  # Flamingo 3.3
     warmup: Annotated[int, msgspec.Meta(ge=0)] = 5000  # Flamingo 3.3
-    schedule: Literal["constant", "cosine"] = "constant"  # Flamingo 3.3
+    schedule: Literal["constant", "cosine", "linear"] = "constant"  # Flamingo 3.3
     decay: Annotated[float, msgspec.Meta(ge=0)] = 0.1  # Flamingo 3.3
     betas: tuple[float, float] = (0.9, 0.999)  # torch's; the paper names none
     clip: Annotated[float, msgspec.Meta(gt=0)] = 1.0  # Flamingo 3.3
@@ -47,6 +47,8 @@ def rate(update: int, updates: int, config: OptimConfig) -> float:
         return config.lr * (update + 1) / (config.warmup + 1)
     if config.schedule == "constant":
         return config.lr
-    done = (update - config.warmup) / max(1, updates - config.warmup)
-    cosine = torch.cos(torch.tensor(min(done, 1.0), dtype=torch.float64) * torch.pi)
+    done = min((update - config.warmup) / max(1, updates - config.warmup), 1.0)
+    if config.schedule == "linear":
+        return config.lr * (1 - done)
+    cosine = torch.cos(torch.tensor(done, dtype=torch.float64) * torch.pi)
     return config.lr * 0.5 * (1 + float(cosine))
