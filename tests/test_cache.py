@@ -162,6 +162,16 @@ def test_a_passing_error_is_tried_again(store: str, monkeypatch: pytest.MonkeyPa
         one.read(0, 2)
 
 
+def test_a_server_without_ranges(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole files where a range was asked for are no samples; the error says what helps."""
+    one, fs = Shards(find_shards([store])), type(fsspec.filesystem("memory"))
+    read = fs.cat_file
+    monkeypatch.setattr(fs, "cat_file", lambda self, path, *_: read(self, path))
+    with pytest.raises(SurroundingsError, match="set cache_bytes"):
+        one.read(0, 0)
+    assert "00" == Shards(one.urls, cache_bytes=1 << 20).read(0, 0).key
+
+
 def test_a_shard_that_changes_under_the_run(tmp_path: Path) -> None:
     """Another size or time of change, or other bytes in a sample's place, is an error and not another sample."""
     path = tmp_path / "0.tar"

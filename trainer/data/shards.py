@@ -154,7 +154,14 @@ def _reader(url: str, tar: _Tar, cache_bytes: int) -> Callable[[int, int], bytes
         kept = cached(fs, path, _name(url, tar), tar.size, cache_bytes) if tar.size <= cache_bytes else None
         if kept is not None:
             return _Opened(kept).read
-    return lambda offset, length: bytes(fs.cat_file(path, offset, offset + length))
+    return partial(_range, fs, path)
+
+
+def _range(fs: Any, path: str, offset: int, length: int) -> bytes:
+    block = bytes(fs.cat_file(path, offset, offset + length))
+    if len(block) > length:
+        raise SurroundingsError(f"{path}: its server gives whole files and no ranges; set cache_bytes")
+    return block
 
 
 def _look(url: str) -> _Tar:
