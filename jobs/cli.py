@@ -139,8 +139,12 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--dropped", action="store_true", help="what went, and why")
     inspect.add_argument("--json", action="store_true", help="for machines, a document a line")
     train = _add(commands, "train", _train, "shards to a trained model")
-    train.add_argument("config", metavar="CONFIG", help="a TOML file")
-    train.add_argument("--out", required=True, metavar="DIR", help="for checkpoints and the log, on disk")
+    train.add_argument(
+        "config", metavar="CONFIG", help="a TOML file, or a preset: tiny, smol, flamingo-3b, flamingo-9b, flamingo-80b"
+    )
+    where = train.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", metavar="DIR", help="for checkpoints and the log, on disk")
+    where.add_argument("--dry-run", action="store_true", help="the model in numbers, without its weights")
     train.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
     train.add_argument("--resume", action="store_true", help="go on from the latest checkpoint in DIR")
     generate = _add(commands, "generate", _generate, "what a trained model says after texts and pictures")
@@ -327,16 +331,16 @@ def _absolute(out: str) -> str:
 def _train(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from jobs.train import run
-    from schemas.errors import ConfigError
+    from jobs import dry_run, training
+    from jobs.presets import TRAINING, toml_of
     from schemas.settings import read_settings
     from trainer.config import TrainConfig
 
-    try:
-        toml = Path(options.config).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{options.config}: {error}") from error
-    run(read_settings(TrainConfig, toml, options.config, options.set), Path(options.out), options.resume)
+    config = read_settings(TrainConfig, toml_of(options.config, TRAINING), options.config, options.set)
+    if options.dry_run:
+        dry_run.run(config, options.config)
+    else:
+        training.run(config, Path(options.out), options.resume)
 
 
 def _generate(options: argparse.Namespace) -> None:

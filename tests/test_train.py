@@ -16,7 +16,11 @@ from tests.tiny_models import language, tokenizer, vision
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny models as `save_pretrained` leaves them."""
-    folder = tmp_path_factory.mktemp("models")
+    return small_models(tmp_path_factory.mktemp("models"))
+
+
+def small_models(folder: Path) -> Path:
+    """The same in a folder."""
     language(vocabulary=300).save_pretrained(folder / "language")
     tokenizer().save_pretrained(folder / "language")
     vision().save_pretrained(folder / "vision")
@@ -27,6 +31,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(models: Path, tmp_path: Path) -> Path:
     """A configuration for six updates."""
+    return configuration(models, tmp_path)
+
+
+def configuration(models: Path, tmp_path: Path) -> Path:
+    """The same in a folder."""
     shards = tmp_path / "shards"
     shards.mkdir()
     write(shards, "0", [pair(number) for number in range(16)])
@@ -56,7 +65,9 @@ def test_train_and_resume(config: Path, tmp_path: Path, capsys: pytest.CaptureFi
     """Six updates at once, and four with two more after, come to the same losses and weights; the effective configuration lies beside them."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     assert 0 == main(["train", str(config), "--out", str(whole)])
-    assert "6 of 6" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in ("6 of 6", "examples/s", "images/s", "tokens/s", "waits", "GB", "0 s left"))
+    assert {"gates", "norm", "lr", "waited", "seconds", "memory_gb", "images"} <= set(log(whole)[0])
     assert 0 == main(["train", str(config), "--out", str(halves), "--set", "updates=4"])
     assert 0 == main(["train", str(config), "--out", str(halves), "--resume"])
 

@@ -6,6 +6,7 @@ import msgspec
 
 from trainer.data.media import MediaConfig
 from trainer.data.stream import Mode, SetConfig
+from trainer.loss import Mean
 from trainer.model.config import ModelConfig
 from trainer.optim import OptimConfig
 
@@ -15,7 +16,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `updates` is how many there are in all; every `save_every` of them there is a checkpoint, of which the `keep` latest stay. `workers` are processes that
     read and decode beside each rank; 0 reads in the rank itself. `mode` says whether an update takes a batch of every set or one of a set drawn by its share; shards
-    of a store are kept on this disk within `cache_bytes`, 0 for none.
+    of a store are kept on this disk within `cache_bytes`, 0 for none. `mean` is what a set's loss is: the mean over examples of what their tokens sum up to, or the
+    mean over tokens, both over the global batch.
     """
 
     sets: dict[str, SetConfig]
@@ -23,9 +25,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     model: ModelConfig = ModelConfig()
     media: MediaConfig = MediaConfig()
     optim: OptimConfig = OptimConfig()
+    mean: Mean = "example"  # Flamingo 3.3
     updates: Annotated[int, msgspec.Meta(ge=1)] = 500_000  # Flamingo 3.3
     save_every: Annotated[int, msgspec.Meta(ge=1)] = 1000
     keep: Annotated[int, msgspec.Meta(ge=1)] = 3
     workers: Annotated[int, msgspec.Meta(ge=0)] = 2
     cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     seed: int = 0
+    tensorboard: bool = False

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import torch
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from schemas.errors import ConfigError, SurroundingsError
 from trainer.data.tokens import Tokens, tokens_of
@@ -35,18 +35,22 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_model(config: ModelConfig, seed: int = 0) -> Loaded:
-    """The frozen models that a configuration names, with new trained parts between them.
+    """The frozen models that a configuration names, with new trained parts between them; a language model that is a table begins with random weights.
 
     Raises:
-        ConfigError: a name is missing, or names a model of another kind.
+        ConfigError: a name is missing, or names a model of another kind, or a table stands where weights are needed.
         SurroundingsError: it is no folder here, and the hub does not have it.
     """
-    for key, name in (("model.vision", config.vision), ("model.language", config.language)):
-        if not name:
-            raise ConfigError(f"{key} is not set; give a folder, or a name of the Hugging Face hub")
-    vision = _from_pretrained(AutoModel, "model.vision", config.vision)
-    language = _from_pretrained(AutoModelForCausalLM, "model.language", config.language)
-    tokenizer = _from_pretrained(AutoTokenizer, "model.language", config.language)
+    if isinstance(config.vision, dict):
+        raise ConfigError("model.vision is a table, which has no weights (it serves --dry-run); name a model")
+    if isinstance(config.language, dict) and not (config.train_language and config.tokenizer):
+        raise ConfigError(
+            "model.language is a table, which has no weights: name a model; or, to train it from nothing, set model.train_language and model.tokenizer"
+        )
+    torch.manual_seed(seed)
+    vision = _model(AutoModel, "model.vision", config.vision)
+    language = _model(AutoModelForCausalLM, "model.language", config.language)
+    tokenizer = _from_pretrained(AutoTokenizer, "model.tokenizer", config.tokenizer or str(config.language))
     pixels = _from_pretrained(AutoImageProcessor, "model.vision", config.vision, backend="pil")
     torch.manual_seed(seed)
     model = Flamingo(vision, language, config)
@@ -54,7 +58,37 @@ def load_model(config: ModelConfig, seed: int = 0) -> Loaded:
     return Loaded(model=model, tokens=tokens_of(tokenizer, model.eoc), normalise=normalise)
 
 
+def outline(config: ModelConfig) -> Flamingo:
+    """The model on the meta device: shapes alone, of which a table is enough, and of a name its `config.json`.
+
+    Raises:
+        as `load_model`.
+    """
+    with torch.device("meta"):
+        vision = AutoModel.from_config(_shapes("model.vision", config.vision))
+        language = AutoModelForCausalLM.from_config(_shapes("model.language", config.language))
+        return Flamingo(vision, language, config)
+
+
+def _model(kind: Any, key: str, source: str | dict[str, Any]) -> Any:
+    if isinstance(source, dict):
+        return kind.from_config(_shapes(key, source))
+    return _from_pretrained(kind, key, source)
+
+
+def _shapes(key: str, source: str | dict[str, Any]) -> Any:
+    """The configuration of a model in transformers."""
+    if isinstance(source, str):
+        return _from_pretrained(AutoConfig, key, source)
+    try:
+        return AutoConfig.for_model(**source)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+
+
 def _from_pretrained(kind: Any, key: str, name: str, **options: Any) -> Any:
+    if not name:
+        raise ConfigError(f"{key} is not set; give a folder, or a name of the Hugging Face hub")
     try:
         return kind.from_pretrained(name, **options)
     except OSError as error:

@@ -1,6 +1,8 @@
-"""The training loop: one batch of every set a step, their weighted gradients added up, one update. Flamingo 3.3."""
+"""The training loop: one batch of every set a step, their weighted gradients added up, over ranks too, one update. Flamingo 3.3."""
 
-from collections.abc import Iterator, Mapping
+import resource
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -8,24 +10,38 @@ import torch
 from torch import Tensor, nn
 
 from trainer.data.batch import Batch
+from trainer.data.pieces import pieces
 from trainer.data.stream import SetConfig, Stream
-from trainer.loss import learnt_tokens, set_loss
+from trainer.loss import Mean, learnt_tokens, set_loss
 from trainer.model.flamingo import Flamingo
-from trainer.optim import OptimConfig, rate
+from trainer.optim import OptimConfig, rate, set_rate
+from trainer.ranks import Ranks
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What one update says of itself: loss by set, before its weight; the norm of the gradient before it was clipped; the rate."""
+    """What one update says of itself.
+
+    Over all ranks: `losses` by set, before its weight; `norm` of the gradient before it was clipped; `examples`, `images` (frames of videos each), `tokens`
+    (without padding), `faults`. Of this rank: `seconds` of the whole step, `waited` of them for data, `memory_gb` at its highest. `gates` are tanh(alpha)
+    of the attention, layer by layer.
+    """
 
     number: int
     losses: dict[str, float]
     norm: float
     lr: float
+    examples: int
+    images: int
+    tokens: int
+    gates: list[float]
+    seconds: float
+    waited: float
+    memory_gb: float
     faults: list[str]
 
 
 class NotFinite(ArithmeticError):
-    """The loss or the gradient of a step is not a number; `keys` are the samples of its batches."""
+    """The loss or the gradient of a step is not a number; `keys` are the samples of its batches, those of this rank."""
 
     def __init__(self, step: int, keys: list[str]) -> None:
         super().__init__(f"step {step}: the loss is not finite; samples {', '.join(keys[:20])}")
@@ -40,37 +56,98 @@ def train(
     config: OptimConfig,
     updates: int,
     normalise: Any,
+    mean: Mean = "example",
+    ranks: Ranks = Ranks(),
 ) -> Iterator[Step]:
     """Trains from where the stream is until `updates` updates are done, and yields what each was; between two the model may be saved.
 
     `normalise` makes the encoder's pixels of uint8 ones.
 
     Raises:
-        NotFinite: before the weights are touched.
+        NotFinite: before the weights are touched; on all ranks, since the gradient is the sum of theirs.
     """
     trained = [one for one in model.parameters() if one.requires_grad]
+    ranks.same(trained)
     batches = iter(stream)
     for number in range(stream.state.step, updates):
-        losses, keys, faults = {}, [], []
-        for batch in next(batches):
-            loss = loss_of(model, batch, sets[batch.set].batch, normalise)
-            (sets[batch.set].weight * loss).backward()
-            losses[batch.set] = float(loss.detach())
-            keys += batch.keys
-            faults += batch.faults
+        began = time.monotonic()
+        step = next(batches)
+        waited = time.monotonic() - began
+        tokens = ranks.add(torch.stack([learnt_tokens(batch.labels_BL) for batch in step]).to(ranks.device))
+        losses = torch.stack(
+            [
+                backward(model, batch, sets[batch.set], learnt, normalise, mean, ranks.device)
+                for batch, learnt in zip(step, tokens, strict=True)
+            ]
+        )
+        ranks.add_gradients(trained)
         norm = nn.utils.clip_grad_norm_(trained, config.clip)
         if not torch.isfinite(norm):
-            raise NotFinite(number, keys)
+            raise NotFinite(number, [key for batch in step for key in batch.keys])
         lr = rate(number, updates, config)
-        for group in optim.param_groups:
-            group["lr"] = lr
+        set_rate(optim, lr)
         optim.step()
         optim.zero_grad(set_to_none=True)
-        yield Step(number=number, losses=losses, norm=float(norm), lr=lr, faults=faults)
+        counts = ranks.counts(_counts(step))
+        yield Step(
+            number=number,
+            losses=dict(zip((batch.set for batch in step), ranks.add(losses).tolist(), strict=True)),
+            norm=float(norm),
+            lr=lr,
+            examples=counts[0],
+            images=counts[1],
+            tokens=counts[2],
+            gates=model.gates(),
+            seconds=time.monotonic() - began,
+            waited=waited,
+            memory_gb=_memory_gb(ranks.device),
+            faults=ranks.all([fault for batch in step for fault in batch.faults]) if counts[3] else [],
+        )
 
 
-def loss_of(model: Flamingo, batch: Batch, examples: int, normalise: Any) -> Tensor:
-    """The loss of one batch of a set whose global batch has so many examples."""
-    latents = model.latents([normalise(group) for group in batch.pixels])
-    logits = model(batch.ids_BL, batch.phi_BL, batch.slots_BK, latents, attention_mask=batch.mask_BL.long())
-    return set_loss(logits, batch.labels_BL, examples, learnt_tokens(batch.labels_BL))
+def backward(
+    model: Flamingo, batch: Batch, config: SetConfig, tokens: Tensor, normalise: Any, mean: Mean, device: str
+) -> Tensor:
+    """Adds the weighted gradient of a rank's batch, piece by piece, and returns its part of the set's loss; `tokens` are learnt by all ranks together."""
+    total = torch.zeros((), device=device, dtype=torch.float64)
+    for piece in pieces(batch, config.micro_batch):
+        loss = loss_of(model, piece, config.batch, normalise, tokens, mean, device)
+        (config.weight * loss).backward()
+        total += loss.detach()
+    return total
+
+
+def loss_of(
+    model: Flamingo,
+    batch: Batch,
+    examples: int,
+    normalise: Any,
+    tokens: Tensor | None = None,
+    mean: Mean = "example",
+    device: str = "cpu",
+) -> Tensor:
+    """The part that a batch is of its set's loss, whose global batch has so many examples and learnt tokens (None: this batch's)."""
+    latents = model.latents([normalise(group.to(device, non_blocking=True)) for group in batch.pixels])
+    ids_BL, phi_BL, slots_BK, mask_BL, labels_BL = (
+        one.to(device, non_blocking=True)
+        for one in (batch.ids_BL, batch.phi_BL, batch.slots_BK, batch.mask_BL, batch.labels_BL)
+    )
+    logits = model(ids_BL, phi_BL, slots_BK, latents, attention_mask=mask_BL.long())
+    return set_loss(logits, labels_BL, examples, learnt_tokens(labels_BL) if tokens is None else tokens, mean)
+
+
+def _counts(batches: Sequence[Batch]) -> list[int]:
+    """Examples, images, tokens and faults of this rank's batches."""
+    return [
+        sum(len(batch.keys) for batch in batches),
+        sum(len(group) * group.shape[1] for batch in batches if batch.phi_BL.any() for group in batch.pixels),
+        sum(int(batch.mask_BL.sum()) for batch in batches),
+        sum(len(batch.faults) for batch in batches),
+    ]
+
+
+def _memory_gb(device: str) -> float:
+    """The most memory that this process has held: on its GPU where it has one."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # KiB on Linux

@@ -12,11 +12,11 @@ Mean: TypeAlias = Literal["example", "token"]
 
 
 def summed_nll(logits_BLV: Tensor, labels_BL: Tensor) -> Tensor:
-    """[B]: of each example the sum over its tokens of the negative log-likelihood of the next, in float32.
+    """[B]: of each example the sum over its tokens of the negative log-likelihood of the next, in float32 or better.
 
     `labels_BL[:, l]` is what position l - 1 is to predict; the first is passed over.
     """
-    logits = logits_BLV[:, :-1].flatten(0, 1).float()
+    logits = logits_BLV[:, :-1].flatten(0, 1).to(torch.promote_types(logits_BLV.dtype, torch.float32))
     nll = F.cross_entropy(logits, labels_BL[:, 1:].flatten(), ignore_index=IGNORED, reduction="none")
     summed: Tensor = nll.reshape(len(labels_BL), -1).sum(1)
     return summed

@@ -5,6 +5,7 @@
 | matrices of the gated layers                    | `decay`      |
 | gates, norms, biases, rows of added tokens      | 0            |
 | the resampler, all of it                        | 0            |
+| matrices of a language model that is not frozen | `decay`      |
 """
 
 from collections.abc import Iterable
@@ -24,21 +25,38 @@ class OptimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     decay: Annotated[float, msgspec.Meta(ge=0)] = 0.1  # Flamingo 3.3
     betas: tuple[float, float] = (0.9, 0.999)  # torch's; the paper names none
     clip: Annotated[float, msgspec.Meta(gt=0)] = 1.0  # Flamingo 3.3
+    language_lr: Annotated[float, msgspec.Meta(gt=0)] = (
+        1e-5  # ours: a language model that is not frozen, on the same schedule
+    )
 
 
-def groups(named: Iterable[tuple[str, nn.Parameter]], decay: float) -> list[dict[str, Any]]:
-    """The trained parameters in two groups, by the table above."""
-    trained = [(name, one) for name, one in named if one.requires_grad]
-    decays = {name for name, one in trained if ".gated." in name and one.ndim == 2}
+def groups(named: Iterable[tuple[str, nn.Parameter]], config: OptimConfig) -> list[dict[str, Any]]:
+    """The trained parameters by weight decay, as in the table above, and by `share`, the part of the rate that is theirs."""
+    made: dict[tuple[bool, bool], list[nn.Parameter]] = {(False, True): [], (False, False): []}
+    for name, one in named:
+        if one.requires_grad:
+            new = name.startswith("resampler.") or ".gated." in name or ".rows_" in name
+            decays = one.ndim == 2 and (not new or ".gated." in name)
+            made.setdefault((not new, decays), []).append(one)
     return [
-        {"params": [one for name, one in trained if name in decays], "weight_decay": decay},
-        {"params": [one for name, one in trained if name not in decays], "weight_decay": 0.0},
+        {
+            "params": params,
+            "weight_decay": config.decay if decays else 0.0,
+            "share": config.language_lr / config.lr if is_language else 1.0,
+        }
+        for (is_language, decays), params in made.items()
     ]
 
 
 def optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     """AdamW over what is trained; the rate is set before each update."""
-    return torch.optim.AdamW(groups(model.named_parameters(), config.decay), lr=config.lr, betas=config.betas)
+    return torch.optim.AdamW(groups(model.named_parameters(), config), lr=config.lr, betas=config.betas)
+
+
+def set_rate(optim: torch.optim.Optimizer, lr: float) -> None:
+    """Gives each group its share of a learning rate."""
+    for group in optim.param_groups:
+        group["lr"] = lr * group["share"]
 
 
 def rate(update: int, updates: int, config: OptimConfig) -> float:

@@ -1,6 +1,6 @@
 """What a Flamingo is made of; the paper's numbers are the defaults (Flamingo Tables 4 and 5)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -8,8 +8,9 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class ResamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The Perceiver Resampler. `frames` is how many time embeddings are learnt."""
+    """The Perceiver Resampler, or one that the paper compares it with. `frames` is how many time embeddings are learnt."""
 
+    kind: Literal["perceiver", "mlp", "transformer"] = "perceiver"
     width: Count = 1536
     layers: Count = 6
     heads: Count = 16
@@ -21,9 +22,11 @@ class XattnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The gated layers: one before every `every`-th layer, from the first on.
 
     `sees` is the medium of a token alone, or all media up to it (63.5 against 70.7, Flamingo Table 10). `dense_on_text` lets the dense half work
-    on tokens without a medium, as in the paper.
+    on tokens without a medium, as in the paper. `kind` is for its ablation, too: layers without their gates (66.5), or the cross-attention of the first
+    Transformer's decoder, without gate and dense half (66.9).
     """
 
+    kind: Literal["gated", "ungated", "vanilla"] = "gated"
     every: Count = 1
     head_dim: Count = 128
     sees: Literal["own", "all_previous"] = "own"
@@ -31,9 +34,15 @@ class XattnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole model. `vision` and `language` name frozen models: a folder, or a name of the Hugging Face hub."""
+    """The whole model. `vision` and `language` name frozen models: a folder, or a name of the Hugging Face hub.
 
-    vision: str = ""
-    language: str = ""
+    Either may be a table of a configuration in transformers instead (`model_type` and its numbers), which has shapes but no weights. With `train_language`
+    the language model is trained, too (Flamingo Table 10, viii): as it comes, or from nothing where it is a table, with the `tokenizer` named beside it.
+    """
+
+    vision: str | dict[str, Any] = ""
+    language: str | dict[str, Any] = ""
+    tokenizer: str = ""
+    train_language: bool = False
     resampler: ResamplerConfig = ResamplerConfig()
     xattn: XattnConfig = XattnConfig()

@@ -71,4 +71,4 @@ def add_tokens(language: PreTrainedModel) -> int:
 
 def _rows_like(weight: Tensor) -> Tensor:
     """Random rows in float32, as wide and as large as a table's own."""
-    return torch.randn(ADDED, weight.shape[1], device=weight.device) * float(weight.detach().float().std())
+    return torch.randn(ADDED, weight.shape[1], device=weight.device) * weight.detach().float().std()

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from trainer.model.config import ModelConfig
 from trainer.model.decoder import Looking, condition, looking_at
 from trainer.model.embedding import add_tokens
-from trainer.model.resampler import PerceiverResampler
+from trainer.model.resampler_kinds import resampler_of
 from trainer.model.vision import VisionEncoder
 from trainer.model.xattn import GatedCrossAttention, Sight, sight
 
@@ -35,17 +35,19 @@ class Flamingo(nn.Module):
         self.config = config
         self.vision = VisionEncoder(vision)
         self.language = language
-        for frozen in (self.vision, self.language):
-            frozen.requires_grad_(False)
+        self.vision.requires_grad_(False)
+        self.language.requires_grad_(config.train_language)
+        if config.train_language:
+            self.language.float()
         resampler, xattn = config.resampler, config.xattn
-        self.resampler = PerceiverResampler(
-            self.vision.width, resampler.width, resampler.layers, resampler.heads, resampler.latents, resampler.frames
-        )
+        self.resampler = resampler_of(self.vision.width, resampler)
         self.eoc = add_tokens(language)
         self.layers = condition(
             language,
             xattn.every,
-            lambda: GatedCrossAttention(text.hidden_size, resampler.width, xattn.head_dim, xattn.dense_on_text),
+            lambda: GatedCrossAttention(
+                text.hidden_size, resampler.width, xattn.head_dim, xattn.dense_on_text, xattn.kind
+            ),
         )
         self.train()
 
@@ -53,12 +55,18 @@ class Flamingo(nn.Module):
         """Frozen parts stay in evaluation mode: their dropout is never active."""
         super().train(mode)
         self.vision.eval()
-        self.language.eval()
+        self.language.train(mode and self.config.train_language)
         for layer in self.layers:
             layer.training = mode
             if layer.gated is not None:
                 layer.gated.train(mode)
         return self
+
+    def gates(self) -> list[float]:
+        """How far the gated layers let the attention through, tanh(alpha), from the first on; none without gates."""
+        alphas = [layer.gated.alpha_xattn for layer in self.layers if layer.gated is not None]
+        open_by = [alpha.detach().tanh() for alpha in alphas if alpha is not None]
+        return torch.stack(open_by).tolist() if open_by else []
 
     def latents(self, pixels: Sequence[Tensor]) -> Tensor:
         """[M, R, C] of media in groups of one size, each [m, T, 3, height, width]; the groups' media follow one another."""

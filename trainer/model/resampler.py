@@ -36,13 +36,17 @@ class PerceiverResampler(nn.Module):
 
     def forward(self, features_MTSC: Tensor) -> Tensor:
         """The latents of each medium; all have the same number of frames."""
-        x_MTSD = self.project(features_MTSC) + self.time_embedding(features_MTSC.shape[1])[:, None, :]
-        x_MND = x_MTSD.flatten(1, 2)
+        x_MND = self.patches(features_MTSC)
         latents_MRD = self.latents.expand(len(x_MND), -1, -1)
         for layer in self.layers:
             latents_MRD = layer(latents_MRD, x_MND)
         normed: Tensor = self.norm(latents_MRD)
         return normed
+
+    def patches(self, features_MTSC: Tensor) -> Tensor:
+        """[M, T * S, D]: the features of all frames with their times."""
+        x_MTSD: Tensor = self.project(features_MTSC) + self.time_embedding(features_MTSC.shape[1])[:, None, :]
+        return x_MTSD.flatten(1, 2)
 
     def time_embedding(self, frames: int) -> Tensor:
         """[frames, D]: the learnt rows in order, or drawn out over more frames than were learnt."""

@@ -7,6 +7,8 @@ Shapes: B rows of text, L tokens, D width of the language model, H heads of 128,
 that a row may see (the most of any row of the batch; a row with fewer leaves slots empty).
 """
 
+from typing import Literal
+
 import msgspec
 import torch
 from torch import Tensor, nn
@@ -56,9 +58,19 @@ class GatedCrossAttention(nn.Module):
 
     A token that sees no medium gets exactly zero from the attention. The dense half is for every token, as in the paper; with
     `dense_on_text=False` it leaves tokens alone that see no medium, so that text without pictures stays the bare language model's.
+
+    For the ablation (Flamingo Table 10): "ungated" adds both halves whole, and "vanilla" the attention whole and no dense half, as the first Transformer's
+    decoder does, where the block's own follows. (There it stands between a block's two halves, here before both, for blocks of any family.)
     """
 
-    def __init__(self, width: int, latent_width: int, head_dim: int = HEAD_DIM, dense_on_text: bool = True) -> None:
+    def __init__(
+        self,
+        width: int,
+        latent_width: int,
+        head_dim: int = HEAD_DIM,
+        dense_on_text: bool = True,
+        kind: Literal["gated", "ungated", "vanilla"] = "gated",
+    ) -> None:
         super().__init__()
         self.heads = max(1, width // head_dim)
         self.dense_on_text = dense_on_text
@@ -68,9 +80,10 @@ class GatedCrossAttention(nn.Module):
         self.query = nn.Linear(width, inner, bias=False)
         self.key_value = nn.Linear(latent_width, 2 * inner, bias=False)
         self.out = nn.Linear(inner, width, bias=False)
-        self.feed_forward = FeedForward(width)
-        self.alpha_xattn = nn.Parameter(torch.zeros(()))
-        self.alpha_dense = nn.Parameter(torch.zeros(()))
+        self.feed_forward = None if kind == "vanilla" else FeedForward(width)
+        gated = kind == "gated"
+        self.alpha_xattn = nn.Parameter(torch.zeros(())) if gated else None
+        self.alpha_dense = nn.Parameter(torch.zeros(())) if gated else None
 
     def keys_values(self, latents_MRC: Tensor, slots_BK: Tensor) -> KeysValues:
         """Each medium's keys and values, made once and laid out by rows."""
@@ -83,12 +96,13 @@ class GatedCrossAttention(nn.Module):
         """The text with what it saw."""
         has_medium_BL1 = sight.has_medium_BL[:, :, None]
         attended = torch.where(has_medium_BL1, self.attention(y_BLD, media, sight), 0)
-        y_BLD = y_BLD + self.alpha_xattn.tanh().to(attended.dtype) * attended
+        y_BLD = y_BLD + _through(self.alpha_xattn, attended)
+        if self.feed_forward is None:
+            return y_BLD
         dense = self.feed_forward(y_BLD)
         if not self.dense_on_text:
             dense = torch.where(has_medium_BL1, dense, 0)
-        gated: Tensor = y_BLD + self.alpha_dense.tanh().to(dense.dtype) * dense
-        return gated
+        return y_BLD + _through(self.alpha_dense, dense)
 
     def attention(self, y_BLD: Tensor, media: KeysValues, sight: Sight) -> Tensor:
         """[B, L, D]; of no meaning, but finite, for tokens that see nothing."""
@@ -100,3 +114,8 @@ class GatedCrossAttention(nn.Module):
         attended = F.scaled_dot_product_attention(queries, media.keys, media.values, attn_mask=mask_B1LN)
         out: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return out
+
+
+def _through(alpha: Tensor | None, x: Tensor) -> Tensor:
+    """As much as the gate lets through; all without one."""
+    return x if alpha is None else alpha.tanh().to(x.dtype) * x

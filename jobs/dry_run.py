@@ -1,0 +1,33 @@
+"""m3w train --dry-run: what would be trained, in numbers of parameters, without a weight in memory."""
+
+from trainer.config import TrainConfig
+from trainer.load import outline
+from trainer.sizes import sizes
+
+# Flamingo Table 5; `all` is the size in the model's name.
+PAPER = {
+    "flamingo-3b": {"vision": 435e6, "language": 1.4e9, "resampler": 194e6, "gated layers": 1.2e9, "all": 3.2e9},
+    "flamingo-9b": {"vision": 435e6, "language": 7.1e9, "resampler": 194e6, "gated layers": 1.6e9, "all": 9.3e9},
+    "flamingo-80b": {"vision": 435e6, "language": 70e9, "resampler": 194e6, "gated layers": 10e9, "all": 80e9},
+}
+
+
+def run(config: TrainConfig, name: str) -> None:
+    """Prints a line a part, beside the paper's where the configuration is a preset of it."""
+    found = sizes(outline(config.model).named_parameters())
+    paper = PAPER.get(name, {})
+    rows = [(part, size.trained, size.frozen, paper.get(part)) for part, size in found.items()]
+    rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows), paper.get("all")))
+    print(f"{'':14}{'trained':>10}{'frozen':>10}" + (f"{'paper':>10}" if paper else ""))
+    for part, trained, frozen, theirs in rows:
+        print(f"{part:14}{count(trained):>10}{count(frozen):>10}" + (f"{count(theirs):>10}" if theirs else ""))
+    for key, one in config.sets.items():
+        print(f"{key}: {one.batch} examples of {one.example.tokens} tokens a batch, lambda {one.weight:g}")
+
+
+def count(number: float) -> str:
+    """Three digits, in thousands, millions or billions."""
+    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g} {letter}"
+    return f"{number:.0f}"

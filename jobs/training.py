@@ -1,0 +1,71 @@
+"""m3w train: shards to a trained model, checkpoint by checkpoint, on one device or many."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import msgspec
+
+from jobs.train_log import train_log
+from schemas.errors import ConfigError, OutputError
+from schemas.settings import write_settings
+from trainer.checkpoint import checkpoints, load, save
+from trainer.config import TrainConfig
+from trainer.data.stream import Stream
+from trainer.load import load_model
+from trainer.loop import train
+from trainer.optim import optimizer
+from trainer.ranks import Ranks, joined
+
+
+def run(config: TrainConfig, out: Path, resume: bool) -> None:
+    """Trains into `out`: config.toml, log.jsonl, checkpoints; all ranks train, the first of them writes.
+
+    Raises:
+        ConfigError: a set without shards.
+        OutputError: there are checkpoints already, and nobody said to go on from them.
+    """
+    for name, one in config.sets.items():
+        if not one.shards:
+            raise ConfigError(f"sets.{name}.shards is not set; give tars, a glob or a folder of tars")
+    before = checkpoints(out)
+    if before and not resume:
+        raise OutputError(
+            f"{out} holds {len(before)} checkpoints; go on from them with --resume, or give another folder"
+        )
+    with joined() as ranks:
+        _run(config, out, before[-1] if before else None, ranks)
+
+
+def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> None:
+    loaded = load_model(config.model, config.seed)
+    model = loaded.model.to(ranks.device)
+    optim = optimizer(model, config.optim)
+    media = msgspec.structs.replace(config.media, mean=loaded.normalise.mean)
+    state = load(before, model, optim).stream if before else None
+    stream = Stream(
+        config.sets,
+        loaded.tokens,
+        media,
+        config.seed,
+        state,
+        ranks.rank,
+        ranks.ranks,
+        workers=config.workers,
+        mode=config.mode,
+        cache_bytes=config.cache_bytes,
+        total=ranks.counts,
+    )
+    writes = ranks.rank == 0
+    if writes:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.toml").write_text(write_settings(config))
+    steps = train(model, optim, stream, config.sets, config.optim, config.updates, loaded.normalise, config.mean, ranks)
+    with train_log(out, config.updates, config.tensorboard) if writes else nullcontext() as log:
+        for step in steps:
+            if log is not None:
+                log.take(step)
+            done = step.number + 1
+            if done % config.save_every == 0 or done == config.updates:
+                if writes:
+                    save(out, done, model, optim, stream.state, config.keep)
+                ranks.wait()

@@ -1,0 +1,99 @@
+"""The processes that train together: each reads its share of every batch, and their gradients are added up once an update.
+
+`torchrun` starts them and says by its variables who is who; a process by itself is rank 0 of 1, and nothing here does anything.
+
+Gradients are added by hand and not by DistributedDataParallel: the losses of ranks are parts of one sum (`trainer.loss`), which DDP would divide by the number
+of ranks, and an update has several forward and backward passes, through more than one module, behind which the gradients are to be added once.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+_BUCKET = (
+    1 << 24
+)  # ours: values that are sent at once, 64 MiB in float32; a copy of all gradients would cost as much as they do
+
+
+class Ranks(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of how many, and where its tensors are."""
+
+    rank: int = 0
+    ranks: int = 1
+    device: str = "cpu"
+
+    def add(self, values: Tensor) -> Tensor:
+        """The sum over ranks, in place."""
+        if self.ranks > 1:
+            dist.all_reduce(values)
+        return values
+
+    def counts(self, own: list[int]) -> list[int]:
+        """Counts, added up over ranks."""
+        return [int(one) for one in self.add(torch.tensor(own, device=self.device)).tolist()]
+
+    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Each gradient becomes the sum over ranks; one that a rank lacks is zero there."""
+        if self.ranks == 1:
+            return
+        for bucket in _buckets(parameters):
+            grads = [torch.zeros_like(one) if one.grad is None else one.grad for one in bucket]
+            flat = self.add(torch.cat([grad.flatten() for grad in grads]))
+            for one, part in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
+                one.grad = part.view_as(one).clone()
+
+    def same(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Parameters become those of rank 0."""
+        if self.ranks > 1:
+            for one in parameters:
+                dist.broadcast(one.detach(), 0)
+
+    def all(self, lines: Sequence[str]) -> list[str]:
+        """The lines of all ranks, in order of ranks."""
+        if self.ranks == 1:
+            return list(lines)
+        gathered: list[list[str]] = [[] for _ in range(self.ranks)]
+        dist.all_gather_object(gathered, list(lines))
+        return [line for rank in gathered for line in rank]
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.ranks > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """This process among those that `torchrun` started: on its GPU by NCCL where there are any, else on the CPU by Gloo."""
+    ranks, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    on_gpu = torch.cuda.is_available()
+    device = f"cuda:{local}" if on_gpu else "cpu"
+    if on_gpu:
+        torch.cuda.set_device(local)
+    if ranks == 1:
+        yield Ranks(device=device)
+        return
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        yield Ranks(rank=dist.get_rank(), ranks=ranks, device=device)
+    finally:
+        dist.destroy_process_group()
+
+
+def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """Parameters of one type, in order, of together about a bucket's size."""
+    bucket: list[nn.Parameter] = []
+    size = 0
+    for one in parameters:
+        if bucket and (size + one.numel() > _BUCKET or one.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(one)
+        size += one.numel()
+    if bucket:
+        yield bucket
