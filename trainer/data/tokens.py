@@ -22,7 +22,9 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, none of them special."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        fast = self.tokenizer.backend_tokenizer  # what transformers wraps around it takes as long again
+        fast.encode_special_tokens = True
+        ids: list[int] = fast.encode(text, add_special_tokens=False).ids
         return ids
 
 
@@ -43,4 +45,6 @@ def tokens_of(tokenizer: PreTrainedTokenizerFast, eoc: int) -> Tokens:
         eoc=eoc,
         tag=[],
     )
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     return msgspec.structs.replace(tokens, tag=tokens.encode(IMAGE))

@@ -129,5 +129,7 @@ def labels(ids: NDArray[np.int32], is_tag: NDArray[np.bool_], tokens: Tokens) ->
     them. EOC and EOS are learnt where they truly stand, in documents and pairs alike; a text that was cut ends without them, so nothing teaches to stop
     there. Padding is added later, with IGNORED. The first token has no token before it and is passed over by the loss.
     """
-    begins = np.isin(ids, tokens.bos) & (np.arange(len(ids)) == 0)
-    return np.where(is_tag | begins, IGNORED, ids).astype(np.int32)
+    learnt = np.where(is_tag, IGNORED, ids).astype(np.int32)
+    if len(ids) and ids[0] in tokens.bos:
+        learnt[0] = IGNORED
+    return learnt
