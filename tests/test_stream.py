@@ -299,6 +299,21 @@ def test_a_batch_says_where_it_comes_from(folder: Path) -> None:
         assert batch.origins()[0] == f"pairs epoch {batch.epochs[0]} {batch.shards[0]} {batch.keys[0]}"
 
 
+def test_a_batch_is_pinned_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every tensor, and nothing else, is another."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    (batch,) = next(iter(stream(folder)))
+    pinned = batch.pin_memory()
+
+    for name in batch.__struct_fields__:
+        one, other = (
+            value if isinstance(value, list) else [value] for value in (getattr(batch, name), getattr(pinned, name))
+        )
+        for a, b in zip(one, other, strict=True):
+            assert (a is b) != isinstance(a, torch.Tensor)
+            assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
 def test_waiting_is_measured(folder: Path) -> None:
     """Seconds are added up over steps."""
     one = stream(folder)

@@ -4,6 +4,7 @@ Shapes: B examples, L tokens of the longest, K media of the example with the mos
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from trainer.data.example import Example
 from trainer.data.window import IGNORED
+
+_TENSORS: Final = ("ids_BL", "phi_BL", "labels_BL", "mask_BL", "slots_BK")
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +37,11 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     epochs: list[int]
     shards: list[str]
     faults: list[str]
+
+    def pin_memory(self) -> "Batch":
+        """The batch in memory from which a GPU copies by itself; torch's loader calls this."""
+        fields = {name: getattr(self, name).pin_memory() for name in _TENSORS}
+        return msgspec.structs.replace(self, **fields, pixels=[group.pin_memory() for group in self.pixels])
 
     def origins(self) -> list[str]:
         """Of each row set, epoch, shard and key, for who looks for the cause of a loss."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from schemas.errors import ConfigError, DataError, M3wError, SurroundingsError
@@ -118,14 +119,20 @@ class Stream:
             sampler=_From(self._sets, self._mode, self.state),
             num_workers=self._workers,
             prefetch_factor=self._prefetch if self._workers else None,
+            pin_memory=torch.cuda.is_available(),
         )
         steps = iter(loader)
-        while True:
-            batches = self._next(steps)
-            self._take(batches)
-            yield batches
+        try:
+            while True:
+                batches = self._next(steps)
+                if isinstance(batches, M3wError):
+                    raise batches
+                self._take(batches)
+                yield batches
+        finally:
+            del loader, steps  # ends the worker processes, even while somebody holds the error's traceback
 
-    def _next(self, steps: Iterator[list[Batch] | M3wError]) -> list[Batch]:
+    def _next(self, steps: Iterator[list[Batch] | M3wError]) -> list[Batch] | M3wError:
         began = time.monotonic()
         try:
             batches = next(steps)
@@ -136,8 +143,6 @@ class Stream:
                 f"{error} Was it killed for memory? Take fewer workers, or prefetch less."
             ) from error
         self.wait_s += time.monotonic() - began
-        if isinstance(batches, M3wError):
-            raise batches
         return batches
 
     def _take(self, batches: list[Batch]) -> None:
