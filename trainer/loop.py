@@ -41,11 +41,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotFinite(ArithmeticError):
-    """The loss or the gradient of a step is not a number; `keys` are the samples of its batches, those of this rank."""
+    """The loss or the gradient of a step is not a number; `origins` are the samples of its batches, those of this rank."""
 
-    def __init__(self, step: int, keys: list[str]) -> None:
-        super().__init__(f"step {step}: the loss is not finite; samples {', '.join(keys[:20])}")
-        self.keys = keys
+    def __init__(self, step: int, origins: list[str]) -> None:
+        super().__init__(f"step {step}: the loss is not finite; samples {'; '.join(origins[:20])}")
+        self.origins = origins
 
 
 def train(
@@ -83,7 +83,7 @@ def train(
         ranks.add_gradients(trained)
         norm = nn.utils.clip_grad_norm_(trained, config.clip)
         if not torch.isfinite(norm):
-            raise NotFinite(number, [key for batch in step for key in batch.keys])
+            raise NotFinite(number, [origin for batch in step for origin in batch.origins()])
         lr = rate(number, updates, config)
         set_rate(optim, lr)
         optim.step()
