@@ -14,8 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from jobs.cli import main
 from tests.test_loop import scaled
 from tests.test_stream import PAIRS, SIDE, TOKENS, document, pair, write
+from tests.test_train import configuration, small_models
 from tests.tiny_models import flamingo, tokenizer
 from trainer.data.batch import Batch
 from trainer.data.example import ExampleConfig
@@ -148,17 +150,16 @@ def test_what_a_rank_by_itself_does() -> None:
 
 @pytest.mark.slow
 def test_torchrun(tmp_path: Path) -> None:
-    """`torchrun -m jobs.train` on two processes writes the checkpoint that one process writes, to rounding."""
-    from tests.test_train import configuration, small_models
-
-    config = configuration(small_models(tmp_path / "models"), tmp_path)
+    """Four updates by `torchrun -m jobs.train` on two processes, and two more by one alone, come to what six by one come to, to rounding."""
+    config = str(configuration(small_models(tmp_path / "models"), tmp_path))
     run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    arguments = [config, "--out", str(tmp_path / "two"), "--set", "updates=4"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    for arguments in ([*run, "-m", "jobs.train"], [sys.executable, "-m", "jobs.train"]):
-        out = tmp_path / str(len(arguments))
-        subprocess.run([*arguments, str(config), "--out", str(out)], check=True, env=environment, timeout=300)
-    two, one = (
-        load_file(tmp_path / count / "step-00000006" / "trained.safetensors") for count in (str(len(run) + 2), "3")
-    )
+    subprocess.run([*run, "-m", "jobs.train", *arguments], check=True, env=environment, timeout=300)
+    assert 0 == main(["train", config, "--out", str(tmp_path / "two"), "--resume"])
+    assert 0 == main(["train", config, "--out", str(tmp_path / "one")])
+    two, one = (load_file(tmp_path / out / "step-00000006" / "trained.safetensors") for out in ("two", "one"))
+
+    assert 6 == len((tmp_path / "two" / "log.jsonl").read_text().splitlines())
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-4)
