@@ -62,6 +62,31 @@ def test_layers_without_gates(kind: str) -> None:
     assert logits[:, -1].argmax(-1).tolist() == said[:, -1].tolist()
 
 
+def test_grafted_layers() -> None:
+    """All stand on top: a medium changes the tokens that are mapped to it and no other, what is below is the bare model's, and a cache changes nothing."""
+    torch.manual_seed(3)
+    shape = ResamplerConfig(width=16, layers=1, heads=2, latents=4)
+    config = ModelConfig(resampler=shape, xattn=XattnConfig(every=2, head_dim=8, kind="graft"))
+    model = Flamingo(vision(), language(), config).double().eval()
+    pixels = some_pixels().double()
+    hidden = [
+        one.language(some_ids(), output_hidden_states=True).hidden_states[3] for one in (model, flamingo().double())
+    ]
+    before = model(some_ids(), PHI, SLOTS, model.latents([pixels]))
+    pixels[1] += 1
+    latents = model.latents([pixels])
+    changed = (before != model(some_ids(), PHI, SLOTS, latents)).any(-1)
+
+    assert 2 == sum(layer.gated is not None for layer in model.layers)
+    assert torch.equal(*hidden)
+    assert (PHI == 2).tolist() == changed.tolist()
+    options = {"max_new_tokens": 4, "do_sample": False, "eos_token_id": -1}
+    said = [model.generate(some_ids(), PHI, SLOTS, latents, use_cache=cache, **options) for cache in (True, False)]
+    assert said[0].tolist() == said[1].tolist()
+    model(some_ids(), PHI, SLOTS, latents).logsumexp(-1).sum().backward()
+    assert all(layer.gated.query.weight.grad.any() for layer in model.layers if layer.gated is not None)
+
+
 def test_an_unfrozen_language_model() -> None:
     """It has gradients and a rate of its own, on the same schedule; frozen, it has neither."""
     torch.manual_seed(3)

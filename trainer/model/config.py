@@ -1,10 +1,12 @@
 """What a Flamingo is made of; the paper's numbers are the defaults (Flamingo Tables 4 and 5)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
+
+XattnKind: TypeAlias = Literal["gated", "ungated", "vanilla", "graft"]
 
 
 class ResamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,10 +25,10 @@ class XattnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `sees` is the medium of a token alone, or all media up to it (63.5 against 70.7, Flamingo Table 10). `dense_on_text` lets the dense half work
     on tokens without a medium, as in the paper. `kind` is for its ablation, too: layers without their gates (66.5), or the cross-attention of the first
-    Transformer's decoder, without gate and dense half (66.9).
+    Transformer's decoder, without gate and dense half (66.9), or as many without gates on top of a language model that stays as it is (63.1).
     """
 
-    kind: Literal["gated", "ungated", "vanilla"] = "gated"
+    kind: XattnKind = "gated"
     every: Count = 1
     head_dim: Count = 128
     sees: Literal["own", "all_previous"] = "own"

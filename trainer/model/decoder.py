@@ -99,6 +99,17 @@ class ConditionedLayer(nn.Module):
         return self.gated.keys_values(looking.latents_MRC, sight.slots_BK)
 
 
+class GraftedLayer(ConditionedLayer):
+    """The last decoder layer, or another grafted one, and a new layer that looks after it: nothing of the language model below sees a medium."""
+
+    def _run(self, hidden_states: Tensor, looking: Looking | None, *args: Any, **kwargs: Any) -> Any:
+        hidden_states = self.layer(hidden_states, *args, **kwargs)
+        if self.gated is None or looking is None:
+            return hidden_states
+        sight = looking.sight_of(*hidden_states.shape[:2])
+        return self.gated(hidden_states, self.media(looking, sight), sight)
+
+
 def decoder_layers(language: PreTrainedModel) -> nn.ModuleList:
     """The list in which a language model keeps its decoder layers.
 
@@ -116,7 +127,7 @@ def decoder_layers(language: PreTrainedModel) -> nn.ModuleList:
 
 
 def condition(
-    language: PreTrainedModel, every: int, make_gated: Callable[[], GatedCrossAttention]
+    language: PreTrainedModel, every: int, make_gated: Callable[[], GatedCrossAttention | None]
 ) -> list[ConditionedLayer]:
     """Puts a gated layer before layer 0 and every `every`-th after it (Flamingo B.1.1); returns all layers in order."""
     layers = decoder_layers(language)
@@ -127,3 +138,16 @@ def condition(
     for number, layer in enumerate(conditioned):
         layers[number] = layer
     return conditioned
+
+
+def graft(
+    language: PreTrainedModel, every: int, make_gated: Callable[[], GatedCrossAttention]
+) -> list[ConditionedLayer]:
+    """Puts as many layers as `condition` would on top of the last one instead, one after another; returns them all, behind those that they stand on."""
+    layers = decoder_layers(language)
+    bare = condition(language, every, lambda: None)
+    grafted: list[ConditionedLayer] = [bare[-1]]
+    for number in range(0, len(layers), every):
+        grafted.append(GraftedLayer(grafted[-1], len(layers) + number, make_gated()))
+    layers[-1] = grafted[-1]
+    return bare + grafted[1:]

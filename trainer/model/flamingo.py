@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from trainer.model.config import ModelConfig
-from trainer.model.decoder import Looking, condition, looking_at
+from trainer.model.decoder import Looking, condition, graft, looking_at
 from trainer.model.embedding import add_tokens
 from trainer.model.resampler_kinds import resampler_of
 from trainer.model.vision import VisionEncoder
@@ -42,7 +42,8 @@ class Flamingo(nn.Module):
         resampler, xattn = config.resampler, config.xattn
         self.resampler = resampler_of(self.vision.width, resampler)
         self.eoc = add_tokens(language)
-        self.layers = condition(
+        put = graft if xattn.kind == "graft" else condition
+        self.layers = put(
             language,
             xattn.every,
             lambda: GatedCrossAttention(

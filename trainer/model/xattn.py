@@ -7,13 +7,12 @@ Shapes: B rows of text, L tokens, D width of the language model, H heads of 128,
 that a row may see (the most of any row of the batch; a row with fewer leaves slots empty).
 """
 
-from typing import Literal
-
 import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainer.model.config import XattnKind
 from trainer.model.feed_forward import FeedForward
 
 HEAD_DIM = 128  # Flamingo B.1.1
@@ -59,7 +58,7 @@ class GatedCrossAttention(nn.Module):
     A token that sees no medium gets exactly zero from the attention. The dense half is for every token, as in the paper; with
     `dense_on_text=False` it leaves tokens alone that see no medium, so that text without pictures stays the bare language model's.
 
-    For the ablation (Flamingo Table 10): "ungated" adds both halves whole, and "vanilla" the attention whole and no dense half, as the first Transformer's
+    For the ablation (Flamingo Table 10): "ungated" and "graft" add both halves whole, and "vanilla" the attention whole and no dense half, as the first Transformer's
     decoder does, where the block's own follows. (There it stands between a block's two halves, here before both, for blocks of any family.)
     """
 
@@ -69,7 +68,7 @@ class GatedCrossAttention(nn.Module):
         latent_width: int,
         head_dim: int = HEAD_DIM,
         dense_on_text: bool = True,
-        kind: Literal["gated", "ungated", "vanilla"] = "gated",
+        kind: XattnKind = "gated",
     ) -> None:
         super().__init__()
         self.heads = max(1, width // head_dim)
