@@ -148,10 +148,10 @@ def test_a_passing_error_is_tried_again(store: str, monkeypatch: pytest.MonkeyPa
     one.read(0, 0)
     calls, read, waits = iter([OSError("busy"), OSError("busy")]), fs.cat_file, []
 
-    def failing(self: Any, *place: Any) -> bytes:
+    def failing(self: Any, path: str, **place: int) -> bytes:
         for error in calls:
             raise error
-        return bytes(read(self, *place))
+        return bytes(read(self, path, **place))
 
     monkeypatch.setattr(fs, "cat_file", failing)
     monkeypatch.setattr(shards.time, "sleep", waits.append)
@@ -166,7 +166,7 @@ def test_a_server_without_ranges(store: str, monkeypatch: pytest.MonkeyPatch) ->
     """Whole files where a range was asked for are no samples; the error says what helps."""
     one, fs = Shards(find_shards([store])), type(fsspec.filesystem("memory"))
     read = fs.cat_file
-    monkeypatch.setattr(fs, "cat_file", lambda self, path, *_: read(self, path))
+    monkeypatch.setattr(fs, "cat_file", lambda self, path, **_: read(self, path))
     with pytest.raises(SurroundingsError, match="set cache_bytes"):
         one.read(0, 0)
     assert "00" == Shards(one.urls, cache_bytes=1 << 20).read(0, 0).key

@@ -11,7 +11,9 @@ from moto.server import ThreadedMotoServer
 from jobs.cli import main
 from pipeline.store import LOCK
 from pipeline.transforms.spread import stop_children
+from schemas.shard import Sample, encode_index, write_shard
 from tests import crawls
+from trainer.data.shards import Shards, find_shards
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of boto and of the server
 
@@ -72,3 +74,24 @@ def test_a_store_that_refuses_is_one_line(bucket: str, capsys: pytest.CaptureFix
 
     assert len(lines) == 1
     assert "no-such-bucket" in lines[0]
+
+
+def test_shards_are_trained_on_from_a_store(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples by ranges and from the cache are those of the disk, with an index beside the tar and without."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "shards").mkdir()
+    for shard in range(2):
+        with (tmp_path / "shards" / f"{shard}.tar").open("wb") as file:
+            entries = write_shard([Sample(f"{shard}{one}", {"txt": bytes([one]) * 3000}) for one in range(9)], file)
+            index = encode_index(entries, file.tell())
+        if shard:
+            (tmp_path / "shards" / f"{shard}.index.jsonl").write_bytes(index)
+    fsspec.filesystem("s3").put(f"{tmp_path}/shards", f"{bucket}/trained", recursive=True)
+    urls = find_shards([str(tmp_path / "shards")]), find_shards([f"{bucket}/trained"])
+    disk, ranges, cached = Shards(urls[0]), Shards(urls[1]), Shards(urls[1], cache_bytes=1 << 20)
+
+    for one in (disk, ranges, cached):
+        assert [9, 9] == one.counts
+    for place in ((shard, sample) for shard in range(2) for sample in range(9)):
+        assert disk.read(*place) == ranges.read(*place) == cached.read(*place)
+    assert 2 == len(list((tmp_path / "cache" / "m3w" / "shards").glob("*.tar")))

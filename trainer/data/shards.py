@@ -158,7 +158,7 @@ def _reader(url: str, tar: _Tar, cache_bytes: int) -> Callable[[int, int], bytes
 
 
 def _range(fs: Any, path: str, offset: int, length: int) -> bytes:
-    block = bytes(fs.cat_file(path, offset, offset + length))
+    block = bytes(fs.cat_file(path, start=offset, end=offset + length))
     if len(block) > length:
         raise SurroundingsError(f"{path}: its server gives whole files and no ranges; set cache_bytes")
     return block
@@ -199,7 +199,7 @@ def _beside(url: str, end: int | None = None) -> bytes | None:
     """The index beside a tar, up to a byte of it; None where there is none."""
     fs, path = url_to_fs(url.removesuffix(".tar") + INDEX_SUFFIX)
     try:
-        return bytes(_passing(lambda: fs.cat_file(path, 0, end)))
+        return bytes(_passing(lambda: fs.cat_file(path, start=0, end=end)))
     except InputError:
         return None
 
