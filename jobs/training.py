@@ -1,12 +1,14 @@
 """m3w train: shards to a trained model, checkpoint by checkpoint, on one device or many."""
 
-from contextlib import nullcontext
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
 
 from jobs.train_log import train_log
-from schemas.errors import ConfigError, OutputError
+from schemas.errors import ConfigError, OutputError, SurroundingsError
 from schemas.settings import write_settings
 from trainer.checkpoint import checkpoints, load, save
 from trainer.config import TrainConfig
@@ -19,6 +21,8 @@ from trainer.ranks import Ranks, joined
 
 def run(config: TrainConfig, out: Path, resume: bool) -> None:
     """Trains into `out`: config.toml, log.jsonl, checkpoints; all ranks train, the first of them writes.
+
+    After SIGTERM, to whichever rank, all end the update that they are at, with a checkpoint.
 
     Raises:
         ConfigError: a set without shards.
@@ -60,12 +64,27 @@ def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> N
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.toml").write_text(write_settings(config))
     steps = train(model, optim, stream, config.sets, config.optim, config.updates, loaded.normalise, config.mean, ranks)
-    with train_log(out, config.updates, config.tensorboard) if writes else nullcontext() as log:
+    logs = train_log(out, config.updates, config.tensorboard) if writes else nullcontext()
+    with logs as log, told_to_stop() as told:
         for step in steps:
             if log is not None:
                 log.take(step)
             done = step.number + 1
-            if done % config.save_every == 0 or done == config.updates:
+            stops = ranks.counts([told()])[0] > 0
+            if stops or done % config.save_every == 0 or done == config.updates:
                 if writes:
                     save(out, done, model, optim, stream.state, config.keep)
                 ranks.wait()
+            if stops:
+                raise SurroundingsError(f"told to stop after {done:,} updates; {out} goes on from them with --resume")
+
+
+@contextmanager
+def told_to_stop() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM has come since."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,5 +1,8 @@
 """m3w train, from its command line: shards and a configuration to checkpoints; killed and resumed it ends the same."""
 
+import math
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,10 @@ from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil
 
 from jobs.cli import main
+from jobs.train_log import TrainLog
 from tests.test_stream import pair, write
 from tests.tiny_models import language, tokenizer, vision
+from trainer.loop import Step
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,39 @@ def test_train_and_resume(config: Path, tmp_path: Path, capsys: pytest.CaptureFi
     weights = [load_file(out / "step-00000006" / "trained.safetensors") for out in (whole, halves)]
     assert all((weights[0][name] == one).all() for name, one in weights[1].items())
     assert "tokens = 32" in (whole / "config.toml").read_text()
+
+
+def test_told_to_stop(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM ends the run after the update that it is at, with a checkpoint; resumed it comes to what an undisturbed one does."""
+    arguments = ["train", str(config), "--set", "save_every=100", "--out"]
+    assert 0 == main([*arguments, str(tmp_path / "whole")])
+    take = TrainLog.take
+
+    def take_and_stop(self: TrainLog, step: Step) -> None:
+        take(self, step)
+        if step.number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainLog, "take", take_and_stop)
+        assert 3 == main([*arguments, str(tmp_path / "halves")])
+    assert "told to stop after 3 updates" in capsys.readouterr().err
+    assert signal.SIG_DFL == signal.getsignal(signal.SIGTERM)
+    assert 0 == main([*arguments, str(tmp_path / "halves"), "--resume"])
+    weights = [load_file(tmp_path / out / "step-00000006" / "trained.safetensors") for out in ("whole", "halves")]
+    assert all((weights[0][name] == one).all() for name, one in weights[1].items())
+
+
+def test_a_loss_that_is_no_number(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run ends with one line that names the samples, and no checkpoint of it is there."""
+    monkeypatch.setattr("trainer.loop.loss_of", lambda model, *_: model.resampler.latents.sum() * math.nan)
+    assert 1 == main(["train", str(config), "--out", str(tmp_path / "out"), "--set", "save_every=1"])
+    assert "step 0: the loss is not finite; samples " in capsys.readouterr().err
+    assert [] == list((tmp_path / "out").glob("step-*"))
 
 
 def test_a_second_run_harms_nothing(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from schemas.errors import DataError
 from trainer.data.batch import Batch
 from trainer.data.pieces import pieces
 from trainer.data.stream import SetConfig, Stream
@@ -40,7 +41,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[str]
 
 
-class NotFinite(ArithmeticError):
+class NotFinite(DataError):
     """The loss or the gradient of a step is not a number; `origins` are the samples of its batches, those of this rank."""
 
     def __init__(self, step: int, origins: list[str]) -> None:
