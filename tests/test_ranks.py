@@ -122,7 +122,7 @@ def test_a_piece_holds_its_own_media(tmp_path: Path) -> None:
 
     assert [3, 3, 2] == [len(part.ids_BL) for part in parts]
     torch.testing.assert_close(torch.cat([nll(part) for part in parts]), whole, rtol=1e-9, atol=1e-9)
-    assert batch.keys == [key for part in parts for key in part.keys]
+    assert batch.origins() == [origin for part in parts for origin in part.origins()]
     for part in pieces(batch, 1):
         assert len(part.pixels[0]) == 1  # a page's pictures are all of one colour
         assert part.mask_BL.all()
