@@ -21,7 +21,7 @@ def test_texts_of_shards(tmp_path: Path) -> None:
     write(tmp_path, "0", [pair(3), Sample("x", {"txt": b"\xff"}), Sample("y", {"json": b"{}"}), document(1, 1)])
     texts = list(texts_of(Shards(find_shards([str(tmp_path)]))))
 
-    assert "number 3" == texts[0]
+    assert "<image>number 3" == texts[0]
     assert "page 1" in texts[1]
     assert 2 == len(texts)
 

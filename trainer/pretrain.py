@@ -19,6 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from schemas.document import Document
 from schemas.errors import InputError
+from schemas.markup import IMAGE
 from trainer.data.shards import Shards
 from trainer.data.tokens import Tokens, tokens_of
 from trainer.data.window import IGNORED
@@ -45,12 +46,15 @@ class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 def texts_of(shards: Shards) -> Iterator[str]:
-    """The text of each sample: a document's, a pair's caption. Samples that are broken are passed over."""
+    """The text of each sample, tags in it as where it is trained on later: a document's, a pair's caption behind one. Broken samples are passed over."""
     for shard, count in enumerate(shards.counts):
         for number in range(count):
             members = shards.read(shard, number).members
             try:
-                yield members["txt"].decode().strip() if "txt" in members else _DOCUMENT.decode(members["json"]).text
+                if "txt" in members:
+                    yield IMAGE + members["txt"].decode().strip()
+                else:
+                    yield _DOCUMENT.decode(members["json"]).text
             except (KeyError, UnicodeDecodeError, msgspec.MsgspecError):
                 continue
 
