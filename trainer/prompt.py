@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from schemas.errors import UsageError
+from trainer.data.batch import packed_media
 from trainer.data.media import Pixels
 from trainer.data.tokens import Tokens
 
@@ -43,12 +44,13 @@ def prompts(batch: Sequence[Sequence[str | Pixels]], tokens: Tokens, side: int) 
     for number, (row, looks) in enumerate(rows):
         ids[number, length - len(row) :], phi[number, length - len(row) :] = row, looks
         mask[number, length - len(row) :] = 1
-    pixels, slots = _packed(batch, side)
+    media = [[part for part in parts if not isinstance(part, str)] for parts in batch]
+    pixels, slots = packed_media(media, side)
     return Prompts(
         ids_BL=torch.from_numpy(ids),
         mask_BL=torch.from_numpy(mask),
         phi_BL=torch.from_numpy(phi),
-        slots_BK=torch.from_numpy(slots),
+        slots_BK=slots,
         pixels=pixels,
     )
 
@@ -69,22 +71,3 @@ def _row(parts: Sequence[str | Pixels], tokens: Tokens) -> tuple[list[int], list
         ids += said
         phi += [medium] * len(said)
     return ids, phi
-
-
-def _packed(
-    batch: Sequence[Sequence[str | Pixels]], side: int
-) -> tuple[list[Tensor], np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-    """All media by their number of frames, and where each prompt's are; one of zeros where there is none."""
-    media = [[part for part in parts if not isinstance(part, str)] for parts in batch]
-    flat = [medium for of_row in media for medium in of_row] or [np.zeros((1, 3, side, side), np.uint8)]
-    order = sorted(range(len(flat)), key=lambda number: len(flat[number]))
-    place_of = {number: place for place, number in enumerate(order)}
-    slots = np.zeros((len(batch), max(1, *map(len, media))), np.int64)
-    number = 0
-    for row, of_row in enumerate(media):
-        for slot in range(len(of_row)):
-            slots[row, slot] = place_of[number]
-            number += 1
-    frames = sorted({len(medium) for medium in flat})
-    groups = [torch.from_numpy(np.stack([flat[n] for n in order if len(flat[n]) == count])) for count in frames]
-    return groups, slots

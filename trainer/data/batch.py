@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.example import Example
+from trainer.data.media import Pixels
 from trainer.data.window import IGNORED
 
 _TENSORS: Final = ("ids_BL", "phi_BL", "labels_BL", "mask_BL", "slots_BK")
@@ -52,22 +53,21 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 def collate(name: str, examples: Sequence[Example], side: int) -> Batch:
     """The batch of a set's examples, padded on the right; a picture that stands in it twice with the same pixels is held once."""
     length = max(len(one.window.ids) for one in examples)
-    most = max(1, *(len(one.pixels) for one in examples))
     ids, phi, labels = (np.full((len(examples), length), fill, np.int64) for fill in (0, 0, IGNORED))
     mask = np.zeros((len(examples), length), np.bool_)
     for row, one in enumerate(examples):
         tokens = len(one.window.ids)
         ids[row, :tokens], phi[row, :tokens], labels[row, :tokens] = one.window.ids, one.window.phi, one.window.labels
         mask[row, :tokens] = True
-    pixels, slots = _packed(examples, most, side)
+    pixels, slots = packed_media([one.pixels for one in examples], side)
     return Batch(
         set=name,
         ids_BL=torch.from_numpy(ids),
         phi_BL=torch.from_numpy(phi),
         labels_BL=torch.from_numpy(labels),
         mask_BL=torch.from_numpy(mask),
-        slots_BK=torch.from_numpy(slots),
-        pixels=[torch.from_numpy(group) for group in pixels],
+        slots_BK=slots,
+        pixels=pixels,
         keys=[one.key for one in examples],
         epochs=[one.epoch for one in examples],
         shards=[one.shard for one in examples],
@@ -75,27 +75,28 @@ def collate(name: str, examples: Sequence[Example], side: int) -> Batch:
     )
 
 
-def _packed(
-    examples: Sequence[Example], most: int, side: int
-) -> tuple[list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-    """The media by numbers of frames, each once, and for each example where its media are."""
+def packed_media(media: Sequence[Sequence[Pixels]], side: int) -> tuple[list[Tensor], Tensor]:
+    """The media of rows in groups by number of frames, each once; and for each row [B, K] where its media are, the groups in a row.
+
+    Rows without a single medium among them get one of zeros.
+    """
     groups: dict[int, dict[bytes, int]] = {}
-    for one in examples:
-        for medium in one.pixels:
+    for of_row in media:
+        for medium in of_row:
             group = groups.setdefault(len(medium), {})
             group.setdefault(medium.tobytes(), len(group))
     first, begins = 0, {}
     for frames in sorted(groups):
         begins[frames] = first
         first += len(groups[frames])
-    slots = np.zeros((len(examples), most), np.int64)
-    for row, one in enumerate(examples):
-        for slot, medium in enumerate(one.pixels):
+    slots = np.zeros((len(media), max(1, *map(len, media))), np.int64)
+    for row, of_row in enumerate(media):
+        for slot, medium in enumerate(of_row):
             slots[row, slot] = begins[len(medium)] + groups[len(medium)][medium.tobytes()]
     if not groups:
-        return [np.zeros((1, 1, 3, side, side), np.uint8)], slots
+        return [torch.zeros((1, 1, 3, side, side), dtype=torch.uint8)], torch.from_numpy(slots)
     shape = (-1, 3, side, side)
     packed = [
         np.stack([np.frombuffer(data, np.uint8).reshape(shape) for data in groups[frames]]) for frames in sorted(groups)
     ]
-    return packed, slots
+    return [torch.from_numpy(group) for group in packed], torch.from_numpy(slots)
