@@ -1,6 +1,8 @@
 """m3w train: shards to a trained model, checkpoint by checkpoint, on one device or many."""
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +19,7 @@ from trainer.load import load_model
 from trainer.loop import train
 from trainer.optim import optimizer
 from trainer.ranks import Ranks, joined
+from trainer.watchdog import watched
 
 
 def run(config: TrainConfig, out: Path, resume: bool) -> None:
@@ -36,7 +39,7 @@ def run(config: TrainConfig, out: Path, resume: bool) -> None:
         raise OutputError(
             f"{out} holds {len(before)} checkpoints; go on from them with --resume, or give another folder"
         )
-    with joined() as ranks:
+    with joined(2 * config.hang_s) as ranks:
         _run(config, out, before[-1] if before else None, ranks)
 
 
@@ -65,18 +68,25 @@ def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> N
         (out / "config.toml").write_text(write_settings(config))
     steps = train(model, optim, stream, config.sets, config.optim, config.updates, loaded.normalise, config.mean, ranks)
     logs = train_log(out, config.updates, config.tensorboard) if writes else nullcontext()
-    with logs as log, told_to_stop() as told:
+    with logs as log, told_to_stop() as told, watched(ranks, config.hang_s, _give_up):
         for step in steps:
             if log is not None:
                 log.take(step)
             done = step.number + 1
             stops = ranks.counts([told()])[0] > 0
             if stops or done % config.save_every == 0 or done == config.updates:
+                ranks.at(f"saves the checkpoint after {done:,} updates")
                 if writes:
                     save(out, done, model, optim, stream.state, config.keep)
                 ranks.wait()
             if stops:
                 raise SurroundingsError(f"told to stop after {done:,} updates; {out} goes on from them with --resume")
+
+
+def _give_up(line: str) -> None:
+    """Ends the process from a thread beside the one that hangs."""
+    print(f"m3w: {line}", file=sys.stderr, flush=True)
+    os._exit(SurroundingsError.exit_code)
 
 
 @contextmanager

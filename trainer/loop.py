@@ -72,9 +72,11 @@ def train(
     batches = iter(stream)
     for number in range(stream.state.step, updates):
         began = time.monotonic()
+        ranks.at(f"reads the batch of update {number}")
         step = next(batches)
         waited = time.monotonic() - began
         tokens = ranks.add(torch.stack([learnt_tokens(batch.labels_BL) for batch in step]).to(ranks.device))
+        ranks.at(f"computes update {number}")
         losses = torch.stack(
             [
                 backward(model, batch, sets[batch.set], learnt, normalise, mean, ranks.device)
@@ -82,6 +84,7 @@ def train(
             ]
         )
         ranks.add_gradients(trained)
+        ranks.at(f"makes update {number}")
         norm = nn.utils.clip_grad_norm_(trained, config.clip)
         if not torch.isfinite(norm):
             raise NotFinite(number, [origin for batch in step for origin in batch.origins()])

@@ -9,6 +9,7 @@ of ranks, and an update has several forward and backward passes, through more th
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 import msgspec
 import torch
@@ -20,16 +21,28 @@ _BUCKET = (
 )  # ours: values that are sent at once, 64 MiB in float32; a copy of all gradients would cost as much as they do
 
 
+class Pulse(msgspec.Struct):
+    """How many things a rank has begun, and the last of them: one value, because a watchdog's thread reads it."""
+
+    begun: tuple[int, str] = (0, "starts")
+
+
 class Ranks(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of how many, and where its tensors are."""
+    """Which of how many, and where its tensors are; `pulse` is what it is at, for who watches."""
 
     rank: int = 0
     ranks: int = 1
     device: str = "cpu"
+    pulse: Pulse = msgspec.field(default_factory=Pulse)
+
+    def at(self, doing: str) -> None:
+        """Something new is begun, in words that go on "rank 3 ...", such as "reads the batch of update 7"; all ranks begin the same in the same order."""
+        self.pulse.begun = (self.pulse.begun[0] + 1, doing)
 
     def add(self, values: Tensor) -> Tensor:
         """The sum over ranks, in place."""
         if self.ranks > 1:
+            self.at("adds up numbers of all ranks")
             dist.all_reduce(values)
         return values
 
@@ -50,6 +63,7 @@ class Ranks(msgspec.Struct, frozen=True, kw_only=True):
     def same(self, parameters: Iterable[nn.Parameter]) -> None:
         """Parameters become those of rank 0."""
         if self.ranks > 1:
+            self.at("takes the weights of rank 0")
             for one in parameters:
                 dist.broadcast(one.detach(), 0)
 
@@ -58,18 +72,23 @@ class Ranks(msgspec.Struct, frozen=True, kw_only=True):
         if self.ranks == 1:
             return list(lines)
         gathered: list[list[str]] = [[] for _ in range(self.ranks)]
+        self.at("takes the lines of all ranks")
         dist.all_gather_object(gathered, list(lines))
         return [line for rank in gathered for line in rank]
 
     def wait(self) -> None:
         """Until all are here."""
         if self.ranks > 1:
+            self.at("waits until all are here")
             dist.barrier()
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
-    """This process among those that `torchrun` started: on its GPU by NCCL where there are any, else on the CPU by Gloo."""
+def joined(wait_s: float = 1800) -> Iterator[Ranks]:
+    """This process among those that `torchrun` started: on its GPU by NCCL where there are any, else on the CPU by Gloo.
+
+    One that waits `wait_s` seconds for another is ended by torch, with less to say than a watchdog has, which is to come first.
+    """
     ranks, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     on_gpu = torch.cuda.is_available()
     device = f"cuda:{local}" if on_gpu else "cpu"
@@ -78,7 +97,7 @@ def joined() -> Iterator[Ranks]:
     if ranks == 1:
         yield Ranks(device=device)
         return
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(seconds=wait_s))
     try:
         yield Ranks(rank=dist.get_rank(), ranks=ranks, device=device)
     finally:
