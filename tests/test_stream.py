@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -22,7 +21,7 @@ from tests.tiny_models import tokenizer
 from tests.videos import video
 from trainer.data.batch import Batch
 from trainer.data.example import ExampleConfig
-from trainer.data.media import MediaConfig, MediumError, picture
+from trainer.data.media import MediaConfig
 from trainer.data.stream import WINDOW, SetConfig, State, Stream
 from trainer.data.tokens import tokens_of
 from trainer.data.window import IGNORED
@@ -173,15 +172,27 @@ def test_a_shard_that_changed_is_an_error(folder: Path) -> None:
 
 
 def test_broken_samples_are_empty_slots(tmp_path: Path) -> None:
-    """A picture that does not decode, a missing member, a JSON of another form: an empty place in the batch, named, with nothing to learn."""
-    broken = Sample("broken", {"png": b"no picture", "txt": b"text", "json": b"{}"})
-    neither = Sample("neither", {"json": b'{"what": 1}'})
-    write(tmp_path, "0", [pair(0), broken, neither])
-    (batch,) = next(iter(stream(tmp_path, batch=3)))
+    """Bytes that do not decode, members that are missing or empty, a JSON of another form: an empty place in the batch, named, with nothing to learn."""
+    whole = {"png": png((1, 2, 3)), "txt": b"text", "json": b"{}"}
+    page = document(1, 1)
+    samples = {
+        "picture": {**whole, "png": b"no picture"},
+        "empty": {**whole, "png": b""},
+        "clip": {"mp4": b"", "txt": b"text"},
+        "mute": {**whole, "txt": b" \n"},
+        "latin": {**whole, "txt": b"caf\xe9"},
+        "blind": {"txt": b"text", "json": b"{}"},
+        "bare": {"png": whole["png"], "json": b"{}"},
+        "other": {"json": b'{"what": 1}'},
+        "void": {"json": b""},
+        "without": {"json": page.members["json"]},
+    }
+    write(tmp_path, "0", [pair(0), *(Sample(key, members) for key, members in samples.items())])
+    (batch,) = next(iter(stream(tmp_path, batch=11)))
     rows = dict(zip(batch.keys, batch.labels_BL, strict=True))
 
-    assert {"broken", "neither"} == {fault.partition(":")[0] for fault in batch.faults}
-    assert (rows["broken"] == IGNORED).all()
+    assert set(samples) == {fault.partition(":")[0] for fault in batch.faults}
+    assert all((rows[key] == IGNORED).all() for key in samples)
     assert (rows["000000"] != IGNORED).any()
 
 
@@ -387,35 +398,3 @@ def test_a_batch_without_media(tmp_path: Path) -> None:
 
     assert [(1, 1, 3, 16, 16)] == [tuple(group.shape) for group in batch.pixels]
     assert not batch.phi_BL.any()
-
-
-def test_pictures_are_padded_with_the_mean() -> None:
-    """Aspect kept, in the middle, the rest the encoder's mean; alpha is white, turned pictures stand upright, bombs are refused."""
-    rng = np.random.default_rng(0)
-    config = MediaConfig(side=16, mean=(0.2, 0.4, 0.6))
-    wide = picture(png((255, 0, 0), (32, 16)), config, rng)[0]
-
-    assert [51, 102, 153] == wide[:, 0, 0].tolist()
-    assert [255, 0, 0] == wide[:, 8, 8].tolist()
-    assert (wide[0] == 255).sum() == 16 * 8
-    assert [255] * 3 == picture(png((0, 0, 0, 0), mode="RGBA"), config, rng)[0][:, 8, 8].tolist()
-    assert [7, 7, 7] == picture(png((7,), mode="L"), config, rng)[0][:, 8, 8].tolist()
-    with pytest.raises(MediumError, match="px"):
-        picture(png((0,), (600, 600), "1"), MediaConfig(max_pixels=1000), rng)
-    with pytest.raises(MediumError):
-        picture(png((1, 2, 3))[:40], config, rng)
-
-
-def test_a_coin_for_each_picture() -> None:
-    """Mirroring is drawn for each picture by itself, and is off by default."""
-    left = Image.new("RGB", (16, 16))
-    left.paste((255, 255, 255), (0, 0, 8, 16))
-    file = io.BytesIO()
-    left.save(file, "PNG")
-    sides = {
-        bool(picture(file.getvalue(), MediaConfig(side=16, flip=0.5), np.random.default_rng(seed))[0, 0, 8, 0])
-        for seed in range(20)
-    }
-
-    assert {True, False} == sides
-    assert all(picture(file.getvalue(), SIDE, np.random.default_rng(seed))[0, 0, 8, 0] for seed in range(20))

@@ -75,10 +75,12 @@ def _window(
 ) -> tuple[Window, list[str]]:
     """The window and the members of its media."""
     if "txt" in sample.members:
-        member = next(name for name in sample.members if name in PICTURES + CLIPS)
+        member = next((name for name in sample.members if name in PICTURES + CLIPS), None)
+        text = sample.members["txt"].decode().strip()
+        if member is None or not text:
+            raise SchemaError("a pair without a medium" if text else "a pair without a text")
         space = " " if rng.random() < config.space else ""
-        text = space + sample.members["txt"].decode().strip()
-        return pair_window(text, tokens, config.tokens), [member]
+        return pair_window(space + text, tokens, config.tokens), [member]
     document = _DOCUMENT.decode(sample.members["json"])
     window = document_window(document.nodes, tokens, rng, config.tokens, config.media, config.p_next)
     members = [node.member for node in document.nodes if not isinstance(node, Text)]

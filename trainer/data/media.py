@@ -4,11 +4,14 @@
     a clip (`clips`)      ->  uint8 [T, 3, side, side], T up to `frames`
 
 Padding is the encoder's mean colour, which becomes zero when pixels are normalised (Flamingo B.1.2). Bytes of a shard are data from the web: what does not
-decode, or is too large, is a `MediumError`, and costs its sample only.
+decode, or is too large, is a `MediumError`, and costs its sample only. Of what moves the first frame is seen; what is transparent shows white.
 """
 
+import struct
+import warnings
+import zlib
 from io import BytesIO
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -16,6 +19,24 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 Pixels = NDArray[np.uint8]
+
+# What shards hold; left to itself, Pillow also takes formats that start programs (EPS) or whose decoders few people look at.
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP")
+# What Pillow's decoders were seen to raise on bad bytes: there is no common root.
+_FAULTS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 class MediumError(Exception):
@@ -47,13 +68,10 @@ def picture(data: bytes, config: MediaConfig, rng: np.random.Generator) -> Pixel
         MediumError: not a picture that decodes, or one of more than `max_pixels`.
     """
     try:
-        with Image.open(BytesIO(data)) as opened:
-            if opened.width * opened.height > config.max_pixels:
-                raise MediumError(f"{opened.width} x {opened.height} px")
-            opened.draft("RGB", (config.side, config.side))
-            image = _on_white(ImageOps.exif_transpose(opened))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MediumError(str(error)) from error
+        with warnings.catch_warnings(action="ignore"):  # Pillow's, of what is odd in a file: it decodes, or it does not
+            image = _decoded(data, config)
+    except _FAULTS as error:
+        raise MediumError(f"{type(error).__name__}: {error}") from error
     return square(augmented(image, config, rng.random(4)), config)[None]
 
 
@@ -81,8 +99,19 @@ def square(image: Image.Image, config: MediaConfig) -> Pixels:
     return np.ascontiguousarray(np.asarray(canvas).transpose(2, 0, 1))
 
 
+def _decoded(data: bytes, config: MediaConfig) -> Image.Image:
+    """Upright, in RGB, of a JPEG no more than is needed."""
+    with Image.open(BytesIO(data), formats=_FORMATS) as opened:
+        if opened.width * opened.height > config.max_pixels:
+            raise MediumError(f"{opened.width} x {opened.height} px")
+        opened.draft("RGB", (config.side, config.side))
+        return _on_white(ImageOps.exif_transpose(opened))
+
+
 def _on_white(image: Image.Image) -> Image.Image:
-    """RGB; what is transparent shows white."""
+    """RGB of 8 bits; what is transparent shows white."""
+    if image.mode.startswith("I;16"):  # Pillow would clip what is above 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
