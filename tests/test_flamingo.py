@@ -13,7 +13,7 @@ from trainer.model.config import ModelConfig
 from trainer.model.flamingo import Flamingo
 from trainer.model.resampler import PerceiverResampler
 from trainer.model.vision import VisionEncoder
-from trainer.model.xattn import GatedCrossAttention, sight
+from trainer.model.xattn import GatedCrossAttention, seen_media
 
 # Two rows; the first shows media 0 and 1 of the batch, the second medium 2.
 PHI = torch.tensor([[0, 1, 1, 1, 1, 2, 2, 2, 2], [0, 0, 0, 1, 1, 1, 1, 1, 1]])
@@ -114,11 +114,12 @@ def test_frozen_parts_do_not_train() -> None:
     assert not any(one.requires_grad for one in model.vision.parameters())
 
 
-def test_checkpointing_changes_no_gradient() -> None:
-    """Recomputed layers give the same gradients, bit for bit."""
+@pytest.mark.parametrize("kind", ["gated", "graft"])
+def test_checkpointing_changes_no_gradient(kind: str) -> None:
+    """Recomputed layers give the same gradients, bit for bit; those on top of others have them recomputed within."""
     grads = []
     for checkpointing in (False, True):
-        model = flamingo(alpha=0.5)
+        model = flamingo(alpha=0.5, kind=kind)
         for layer in model.layers:
             layer.checkpointing = checkpointing
         model(some_ids(), PHI, SLOTS, model.latents([some_pixels()])).logsumexp(-1).sum().backward()
@@ -212,7 +213,7 @@ def test_the_gated_layer_is_the_papers() -> None:
         torch.nn.init.normal_(one, std=0.3)
     latents, y = torch.randn(3, 4, 16, dtype=torch.float64), torch.randn(2, 9, 32, dtype=torch.float64)
     media = layer.keys_values(latents, SLOTS)
-    got = layer(y, media, sight(SLOTS, PHI))
+    got = layer(y, media, seen_media(PHI, 2))
     for row in range(2):
         for token in range(9):
             x = y[row, token]
@@ -237,7 +238,7 @@ def test_time_embeddings_in_between() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_generation_agrees_with_the_forward_pass(family: str) -> None:
-    """With a cache, without one and with beams: each greedy token is the forward pass's likeliest; a row says the same alone and beside another, padded."""
+    """However tokens come in, one by one, in pieces, all again, guessed ahead, or as beams: each greedy token is the forward pass's likeliest; a row says the same alone and beside another, padded."""
     model = flamingo(family, alpha=0.5, every=2).double().eval()
     latents = model.latents([some_pixels().double()])
     said = model.generate(some_ids(), PHI, SLOTS, latents, max_new_tokens=6, do_sample=False, eos_token_id=-1)
@@ -248,7 +249,10 @@ def test_generation_agrees_with_the_forward_pass(family: str) -> None:
 
     assert ids.tolist() == said.tolist()
     options = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": -1}
-    assert ids.tolist() == model.generate(some_ids(), PHI, SLOTS, latents, use_cache=False, **options).tolist()
+    for other in ({"use_cache": False}, {"prefill_chunk_size": 4}, {"cache_implementation": "static"}):
+        assert ids.tolist() == model.generate(some_ids(), PHI, SLOTS, latents, **other, **options).tolist()
+    guessed = model.generate(some_ids()[:1], PHI[:1], SLOTS[:1], latents, prompt_lookup_num_tokens=9, **options)
+    assert ids[:1].tolist() == guessed.tolist()
     beams = [
         model.generate(some_ids()[row], PHI[row], SLOTS[row], latents, num_beams=3, **options)
         for row in ([0], [1], [0, 1])

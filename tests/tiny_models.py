@@ -77,7 +77,7 @@ def flamingo(
     )
     model = Flamingo(eyes, base, config)
     for layer in model.layers:
-        if layer.gated is not None:
+        if layer.gated is not None and layer.gated.alpha_xattn is not None:
             torch.nn.init.constant_(layer.gated.alpha_xattn, alpha)
             torch.nn.init.constant_(layer.gated.alpha_dense, alpha)
     return model

@@ -1,46 +1,44 @@
 """Decoder layers of any language model in transformers, each behind the gated layer that belongs before it.
 
 transformers keeps the layers in one `ModuleList` and calls them in order; each is replaced there by a `ConditionedLayer`, which answers to
-whatever is read from the one inside it. What the gated layers look at comes by `looking_at`, for the time of one call: nothing of a batch
-stays in the model, so an error in the middle, a second thread or a recomputed layer finds nothing stale.
+whatever is read from the one inside it. What the gated layers look at is an argument of a call, which `looking_at` carries past signatures that know nothing of
+it: in a variable of the call's own context, not in the model. So an error in the middle, a second thread, or a layer that is recomputed finds nothing stale.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from schemas.errors import ConfigError
-from trainer.model.xattn import GatedCrossAttention, KeysValues, Sight
+from trainer.model.xattn import GatedCrossAttention, KeysValues
 
 
-class Looking(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gated layers of one call see: the sight of its tokens, with latents [M, R, C], or with keys and values by layer."""
+class Looking(NamedTuple):
+    """What the tokens of one call look at.
 
-    sight: Sight
+    `seen_BLK` are the media of their row (`seen_media`), which are there as latents at `slots_BK`, or as keys and values by layer. The call is of
+    tokens from number `begin` on.
+    """
+
+    seen_BLK: Tensor
+    slots_BK: Tensor
     latents_MRC: Tensor | None = None
-    keys_values: dict[int, KeysValues] | None = None
+    keys_values: Mapping[int, KeysValues] | None = None
+    begin: int = 0
 
-    def sight_of(self, rows: int, tokens: int) -> Sight:
-        """The sight of a layer's rows and tokens.
-
-        In generation there may be more rows than the prompt has, each of its rows repeated for beams, and other tokens: all so far, or with a cache the newest
-        alone. Tokens after the prompt see what its last one does.
-        """
-        slots_BK, seen_BLK = self.sight.slots_BK, self.sight.seen_BLK
-        if tokens != seen_BLK.shape[1]:
-            new = tokens - seen_BLK.shape[1] if tokens > seen_BLK.shape[1] else tokens
-            last_BLK = seen_BLK[:, -1:].expand(-1, new, -1)
-            seen_BLK = last_BLK if new == tokens else torch.cat([seen_BLK, last_BLK], dim=1)
-        if rows != len(slots_BK):
-            slots_BK, seen_BLK = (one.repeat_interleave(rows // len(one), dim=0) for one in (slots_BK, seen_BLK))
-        return Sight(slots_BK=slots_BK, seen_BLK=seen_BLK)
+    def seen(self, tokens: int) -> Tensor:
+        """[B, tokens, K]; tokens after the prompt see what its last one does, whatever they say."""
+        prompt = self.seen_BLK.shape[1]
+        if (self.begin, tokens) == (0, prompt):
+            return self.seen_BLK
+        numbers_L = torch.arange(self.begin, self.begin + tokens, device=self.seen_BLK.device)
+        return self.seen_BLK[:, numbers_L.clamp(max=prompt - 1)]
 
 
 _looking: ContextVar[Looking | None] = ContextVar("looking", default=None)
@@ -80,34 +78,33 @@ class ConditionedLayer(nn.Module):
         return self._run(hidden_states, looking, *args, **kwargs)
 
     def _run(self, hidden_states: Tensor, looking: Looking | None, *args: Any, **kwargs: Any) -> Any:
-        if self.gated is not None and looking is not None:
-            sight = looking.sight_of(*hidden_states.shape[:2])
-            hidden_states = self.gated(hidden_states, self.media(looking, sight), sight)
-        return self.layer(hidden_states, *args, **kwargs)
+        return self.layer(self.look(hidden_states, looking), *args, **kwargs)
 
-    def media(self, looking: Looking, sight: Sight) -> KeysValues:
-        """The keys and values that the gated layer attends to."""
+    def look(self, hidden_BLD: Tensor, looking: Looking | None) -> Tensor:
+        """[B, L, D] with what was seen. Beams of a row follow one another, and look as one longer row."""
+        if self.gated is None or looking is None:
+            return hidden_BLD
+        rows, tokens = len(looking.slots_BK), hidden_BLD.shape[1]
+        beams = len(hidden_BLD) // rows
+        seen_BLK = looking.seen(tokens).repeat(1, beams, 1)
+        looked: Tensor = self.gated(hidden_BLD.reshape(rows, beams * tokens, -1), self._media(looking), seen_BLK)
+        return looked.view_as(hidden_BLD)
+
+    def _media(self, looking: Looking) -> KeysValues:
         if looking.keys_values is not None:
-            made = looking.keys_values[self.number]
-            beams = len(sight.slots_BK) // len(made.keys)
-            if beams == 1:
-                return made
-            keys, values = (one.repeat_interleave(beams, dim=0) for one in (made.keys, made.values))
-            return KeysValues(keys=keys, values=values)
+            return looking.keys_values[self.number]
         assert self.gated is not None
         assert looking.latents_MRC is not None
-        return self.gated.keys_values(looking.latents_MRC, sight.slots_BK)
+        return self.gated.keys_values(looking.latents_MRC, looking.slots_BK)
 
 
 class GraftedLayer(ConditionedLayer):
     """The last decoder layer, or another grafted one, and a new layer that looks after it: nothing of the language model below sees a medium."""
 
     def _run(self, hidden_states: Tensor, looking: Looking | None, *args: Any, **kwargs: Any) -> Any:
-        hidden_states = self.layer(hidden_states, *args, **kwargs)
-        if self.gated is None or looking is None:
-            return hidden_states
-        sight = looking.sight_of(*hidden_states.shape[:2])
-        return self.gated(hidden_states, self.media(looking, sight), sight)
+        with looking_at(looking):  # the one inside asks for it, also when this is computed anew, long after the call
+            hidden_states = self.layer(hidden_states, *args, **kwargs)
+        return self.look(hidden_states, looking)
 
 
 def decoder_layers(language: PreTrainedModel) -> nn.ModuleList:
@@ -137,6 +134,7 @@ def condition(
     ]
     for number, layer in enumerate(conditioned):
         layers[number] = layer
+    language.register_forward_pre_hook(_count_tokens, with_kwargs=True)
     return conditioned
 
 
@@ -151,3 +149,10 @@ def graft(
         grafted.append(GraftedLayer(grafted[-1], len(layers) + number, make_gated()))
     layers[-1] = grafted[-1]
     return bare + grafted[1:]
+
+
+def _count_tokens(language: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Before each call of a language model: how many tokens went through already, those in its cache, decides which ones these are."""
+    looking, cache = _looking.get(), kwargs.get("past_key_values")
+    if looking is not None and cache is not None:
+        _looking.set(looking._replace(begin=int(cache.get_seq_length())))

@@ -19,7 +19,7 @@ from trainer.model.decoder import Looking, condition, graft, looking_at
 from trainer.model.embedding import add_tokens
 from trainer.model.resampler_kinds import resampler_of
 from trainer.model.vision import VisionEncoder
-from trainer.model.xattn import GatedCrossAttention, Sight, sight
+from trainer.model.xattn import GatedCrossAttention, seen_media
 
 
 class Flamingo(nn.Module):
@@ -75,9 +75,10 @@ class Flamingo(nn.Module):
             features = [self.vision(group) for group in pixels]
         return torch.cat([self.resampler(group) for group in features])
 
-    def sight(self, slots_BK: Tensor, phi_BL: Tensor) -> Sight:
-        """Which media each token looks at, in the way of this model."""
-        return sight(slots_BK, phi_BL, self.config.xattn.sees == "all_previous")
+    def looking(self, phi_BL: Tensor, slots_BK: Tensor) -> Looking:
+        """Which media each token looks at, in the way of this model, before it is said what they are."""
+        seen_BLK = seen_media(phi_BL, slots_BK.shape[1], self.config.xattn.sees == "all_previous")
+        return Looking(seen_BLK=seen_BLK, slots_BK=slots_BK)
 
     @torch.no_grad()
     def generate(
@@ -94,7 +95,7 @@ class Flamingo(nn.Module):
         Prompts are padded on the left. What is generated looks where the prompt's last token does, whatever it spells: a generated `<image>` brings no
         medium. It ends at `<EOC>` or the end of text, unless `eos_token_id` says otherwise. Keys and values of media are made once.
         """
-        seen = self.sight(slots_BK, phi_BL)
+        looking = self.looking(phi_BL, slots_BK)
         keys_values = {
             layer.number: layer.gated.keys_values(latents_MRC, slots_BK)
             for layer in self.layers
@@ -103,7 +104,7 @@ class Flamingo(nn.Module):
         ends = [self.eoc, self.language.generation_config.eos_token_id]
         options.setdefault("eos_token_id", [one for one in ends if isinstance(one, int)])
         options.setdefault("pad_token_id", self.eoc)
-        with looking_at(Looking(sight=seen, keys_values=keys_values)):
+        with looking_at(looking._replace(keys_values=keys_values)):
             said: Tensor = self.language.generate(input_ids=ids_BL, attention_mask=attention_mask, **options)  # type: ignore[operator]
         return said
 
@@ -116,7 +117,7 @@ class Flamingo(nn.Module):
         attention_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits [B, L, V]. `phi_BL` is the medium of each token, from 1 on, 0 for none; `slots_BK` where a row's media stand among the latents."""
-        with looking_at(Looking(sight=self.sight(slots_BK, phi_BL), latents_MRC=latents_MRC)):
+        with looking_at(self.looking(phi_BL, slots_BK)._replace(latents_MRC=latents_MRC)):
             out = self.language(input_ids=ids_BL, attention_mask=attention_mask, use_cache=False)
         logits: Tensor = out.logits
         return logits

@@ -3,11 +3,12 @@
     y += tanh(alpha_xattn) * attention(y, latents of its medium)
     y += tanh(alpha_dense) * feed_forward(y)
 
-Shapes: B rows of text, L tokens, D width of the language model, H heads of 128, M media of the batch, R latents of a medium, C their width, K media
+Shapes: B rows of text, L tokens, D width of the language model, H heads of E = 128, M media of the batch, R latents of a medium, C their width, K media
 that a row may see (the most of any row of the batch; a row with fewer leaves slots empty).
 """
 
-import msgspec
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,38 +19,21 @@ from trainer.model.feed_forward import FeedForward
 HEAD_DIM = 128  # Flamingo B.1.1
 
 
-class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """What each token of a batch may look at.
-
-    `slots_BK` are the media of each row in order, as places in the packed media of the batch; where a row has fewer than K media it may hold any
-    place. `seen_BLK` says which slots a token attends to: its own medium's only, or all up to it.
-    """
-
-    slots_BK: Tensor
-    seen_BLK: Tensor
-
-    @property
-    def has_medium_BL(self) -> Tensor:
-        """Which tokens see anything at all."""
-        return self.seen_BLK.any(dim=-1)
-
-
-def sight(slots_BK: Tensor, phi_BL: Tensor, all_previous: bool = False) -> Sight:
-    """The sight of tokens whose medium is `phi_BL`: 1 for the first medium of the row, 0 for none.
-
-    With `all_previous` a token sees every medium up to its own (Flamingo Table 10, vi).
-    """
-    slot_K = torch.arange(1, slots_BK.shape[1] + 1, device=phi_BL.device)
-    own_BL1 = phi_BL[:, :, None]
-    seen_BLK = (slot_K <= own_BL1) if all_previous else (slot_K == own_BL1)
-    return Sight(slots_BK=slots_BK, seen_BLK=seen_BLK)
-
-
-class KeysValues(msgspec.Struct, frozen=True, kw_only=True):
-    """Keys and values of the media of each row, [B, H, K * R, 128] both; in generation they are made once."""
+class KeysValues(NamedTuple):
+    """Keys and values of the media of each row, [B, H, K * R, E] both; in generation they are made once."""
 
     keys: Tensor
     values: Tensor
+
+
+def seen_media(phi_BL: Tensor, slots: int, all_previous: bool = False) -> Tensor:
+    """[B, L, K] of bool: which of its row's K = `slots` media a token sees whose own is `phi_BL`, 1 for the first of the row, 0 for none.
+
+    It is its own, and no other; with `all_previous` every medium up to its own (Flamingo Table 10, vi).
+    """
+    slot_K = torch.arange(1, slots + 1, device=phi_BL.device)
+    own_BL1 = phi_BL[:, :, None]
+    return slot_K <= own_BL1 if all_previous else slot_K == own_BL1
 
 
 class GatedCrossAttention(nn.Module):
@@ -85,16 +69,19 @@ class GatedCrossAttention(nn.Module):
         self.alpha_dense = nn.Parameter(torch.zeros(())) if gated else None
 
     def keys_values(self, latents_MRC: Tensor, slots_BK: Tensor) -> KeysValues:
-        """Each medium's keys and values, made once and laid out by rows."""
+        """Each medium's keys and values, made once and laid out by rows; `slots_BK` are the places of a row's media among all.
+
+        A row with fewer than K media may hold any place in the slots that are left.
+        """
         both_MRI = self.key_value(self.norm_latents(latents_MRC))
         both_BNI = both_MRI[slots_BK].flatten(1, 2)
         keys, values = both_BNI.unflatten(-1, (2 * self.heads, -1)).transpose(1, 2).chunk(2, dim=1)
         return KeysValues(keys=keys, values=values)
 
-    def forward(self, y_BLD: Tensor, media: KeysValues, sight: Sight) -> Tensor:
+    def forward(self, y_BLD: Tensor, media: KeysValues, seen_BLK: Tensor) -> Tensor:
         """The text with what it saw."""
-        has_medium_BL1 = sight.has_medium_BL[:, :, None]
-        attended = torch.where(has_medium_BL1, self.attention(y_BLD, media, sight), 0)
+        has_medium_BL1 = seen_BLK.any(dim=-1, keepdim=True)
+        attended = torch.where(has_medium_BL1, self.attention(y_BLD, media, seen_BLK | ~has_medium_BL1), 0)
         y_BLD = y_BLD + _through(self.alpha_xattn, attended)
         if self.feed_forward is None:
             return y_BLD
@@ -103,11 +90,9 @@ class GatedCrossAttention(nn.Module):
             dense = torch.where(has_medium_BL1, dense, 0)
         return y_BLD + _through(self.alpha_dense, dense)
 
-    def attention(self, y_BLD: Tensor, media: KeysValues, sight: Sight) -> Tensor:
-        """[B, L, D]; of no meaning, but finite, for tokens that see nothing."""
-        latents = media.keys.shape[2] // sight.slots_BK.shape[1]
-        # A row of the mask without a single True gives NaN, whose gradient no `where` holds back.
-        seen_BLK = sight.seen_BLK | ~sight.has_medium_BL[:, :, None]
+    def attention(self, y_BLD: Tensor, media: KeysValues, seen_BLK: Tensor) -> Tensor:
+        """[B, L, D]. Each token has to see something: a row of the mask without a single True gives NaN, whose gradient no `where` holds back."""
+        latents = media.keys.shape[2] // seen_BLK.shape[2]
         mask_B1LN = seen_BLK.repeat_interleave(latents, dim=-1)[:, None]
         queries = self.query(self.norm_text(y_BLD)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         attended = F.scaled_dot_product_attention(queries, media.keys, media.values, attn_mask=mask_B1LN)
