@@ -11,6 +11,7 @@ headers with owner, mode and time pinned. What is read is any tar that groups so
 """
 
 import hashlib
+import mmap
 import tarfile
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final, Literal
@@ -145,12 +146,11 @@ def read_sample(file: BinaryIO, entry: IndexEntry) -> Sample:
         raise ShardError(
             f"sample {entry.key} needs {entry.length} bytes at {entry.offset}, the tar has {len(block)}: it was cut or changed"
         )
-    return cut_sample(block, entry)
+    return cut_sample(block, entry, entry.offset)
 
 
-def cut_sample(block: bytes, entry: IndexEntry) -> Sample:
-    """A sample out of its `entry.length` bytes."""
-    start = entry.offset
+def cut_sample(block: bytes | mmap.mmap, entry: IndexEntry, start: int) -> Sample:
+    """A sample out of bytes of its tar that begin at the offset `start`."""
     return Sample(entry.key, {m.name: block[m.offset - start : m.offset - start + m.size] for m in entry.members})
 
 

@@ -8,12 +8,12 @@ shuffled. So a reader of one stream has few shards in hand at a time, every samp
 before: to resume anywhere, on any number of readers, a position is enough.
 """
 
+from bisect import bisect_right
 from functools import lru_cache
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.errors import InputError
 
@@ -41,39 +41,38 @@ class Order:
         self.total = int(self._samples.sum())
         if not self.total:
             raise InputError("the shards hold no samples")
+        self._length, self._longer = divmod(self.total, streams)
         # Two epochs are in hand where one ends; the blocks in hand are one a stream, and one more where a block ends.
         self._epoch = lru_cache(maxsize=2)(self._make_epoch)
         self._shuffled = lru_cache(maxsize=2 * streams)(self._shuffle)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Order, (self._samples.tolist(), self._seed, self._streams, self._block)
 
     def __getitem__(self, position: int) -> Place:
         """The sample of a position, 0 or more; positions past an epoch's end are of the next."""
         epoch, place = divmod(position, self.total)
         row, stream = divmod(place, self._streams)
-        length, longer = divmod(self.total, self._streams)
-        start = stream * length + min(stream, longer)
+        start = self._start(stream)
         shards, starts = self._epoch(epoch)
-        block, first = self._block_of(starts, start + row)
-        at = self._shuffled(epoch, stream, block)[start + row - max(start, first)]
-        shard = int(np.searchsorted(starts, at, "right")) - 1
-        return Place(epoch, int(shards[shard]), int(at - starts[shard]))
+        block = (bisect_right(starts, start + row) - 1) // self._block
+        at = self._shuffled(epoch, stream, block)[start + row - max(start, starts[block * self._block])]
+        shard = bisect_right(starts, at) - 1
+        return Place(epoch, shards[shard], at - starts[shard])
 
-    def _make_epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _start(self, stream: int) -> int:
+        """Where a stream begins in the line of all."""
+        return stream * self._length + min(stream, self._longer)
+
+    def _make_epoch(self, epoch: int) -> tuple[list[int], list[int]]:
         """The epoch's shards in its order, without empty ones, and where each one's samples begin in the line of all."""
         shards = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
         shards = shards[self._samples[shards] > 0]
-        return shards, np.concatenate([[0], np.cumsum(self._samples[shards])])
+        return shards.tolist(), [0, *np.cumsum(self._samples[shards]).tolist()]
 
-    def _block_of(self, starts: NDArray[np.int64], at: int) -> tuple[int, int]:
-        """The number of the block of shards in which a place of the line lies, and where that block begins."""
-        block = (int(np.searchsorted(starts, at, "right")) - 1) // self._block
-        return block, int(starts[block * self._block])
-
-    def _shuffle(self, epoch: int, stream: int, block: int) -> NDArray[np.int64]:
-        """The places of what a stream has of a block, shuffled."""
+    def _shuffle(self, epoch: int, stream: int, block: int) -> "memoryview[int]":
+        """The places of what a stream has of a block, shuffled; a view, of which one place at a time is an int (of an array it is slower)."""
         _, starts = self._epoch(epoch)
-        length, longer = divmod(self.total, self._streams)
-        first = stream * length + min(stream, longer)
-        last = first + length + (stream < longer)
         ends = starts[min((block + 1) * self._block, len(starts) - 1)]
-        places = np.arange(max(first, starts[block * self._block]), min(last, ends))
-        return np.random.default_rng([self._seed, epoch, stream, block]).permutation(places)
+        places = np.arange(max(self._start(stream), starts[block * self._block]), min(self._start(stream + 1), ends))
+        return np.random.default_rng([self._seed, epoch, stream, block]).permutation(places).data

@@ -1,21 +1,21 @@
 """Shards to samples by number: any tar that webdataset reads, local or at any fsspec URL, through its byte index.
 
 `NAME.tar` has its index in `NAME.index.jsonl` beside it. A tar without one (img2dataset's, video2dataset's) is scanned once, and its index kept in the
-user's cache folder (XDG), under a name made of the tar's URL, size and etag. A tar on a disk is held open; one in a store is read by ranges, or
-fetched whole into the cache.
+user's cache folder (XDG), under a name made of the tar's URL, size and etag. A tar on a disk is mapped into memory, where one copy of its bytes is enough; one
+in a store is read by ranges, or fetched whole into the cache.
 """
 
 import hashlib
+import mmap
 import os
 import time
-import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -32,11 +32,15 @@ except ImportError:  # then there are no http URLs either
     ClientError = OSError  # type: ignore[misc, assignment]
 
 T = TypeVar("T")
+Block: TypeAlias = tuple[
+    bytes | mmap.mmap, int
+]  # bytes of a tar, or all of it, and the offset in the tar at which they begin
 
 ATTEMPTS = 3  # ours: of a read that fails; a second lies between the first two, then two
 _OPEN = 64  # ours: a set's streams have a block of shards each in hand; a megabyte of index a shard
 _AT_ONCE = 16  # ours: shards that are asked for their size side by side
 _HEAD_BYTES = 512  # ours: more than an index's first line
+_ENTRY = msgspec.json.Decoder(IndexEntry)
 _EXTENDED = b"LKxg"  # type flags of headers that hold the name, or part of it, of the next
 
 
@@ -72,7 +76,7 @@ class _Index:
 
     def __init__(self, data: bytes, url: str) -> None:
         self._data, self._url = data, url
-        self._ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+        self._ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")).data
         self.head = _head(data, url)
         if len(self._ends) != self.head.samples + 1:
             raise ShardError(f"{url}: the index has {len(self._ends) - 1} samples, its head says {self.head.samples}")
@@ -80,7 +84,7 @@ class _Index:
     def __getitem__(self, sample: int) -> IndexEntry:
         line = self._data[self._ends[sample] + 1 : self._ends[sample + 1]]
         try:
-            return msgspec.json.decode(line, type=IndexEntry)
+            return _ENTRY.decode(line)
         except msgspec.MsgspecError as error:
             raise ShardError(f"{self._url}: line {sample + 2} of its index: {error}") from error
 
@@ -118,14 +122,14 @@ class Shards:
         """One sample, by one read of its bytes."""
         index, read = self._opened(shard)
         entry = index[sample]
-        block = _passing(partial(read, entry.offset, entry.length))
-        if len(block) != entry.length or not _begins(block, entry.key):
+        block, start = read(entry.offset, entry.length)
+        if not block or not _begins(block, entry.offset - start, entry.key):
             raise ShardError(
                 f"{self.urls[shard]}: sample {entry.key} is not where it was; the shard changed since its index was made"
             )
-        return cut_sample(block, entry)
+        return cut_sample(block, entry, start)
 
-    def _open(self, shard: int) -> tuple[_Index, Callable[[int, int], bytes]]:
+    def _open(self, shard: int) -> tuple[_Index, Callable[[int, int], Block]]:
         url, tar = self.urls[shard], self._tars[shard]
         if _look(url) != tar:
             raise ShardError(f"{url} changed under the run; the order of samples was made for what it was")
@@ -133,35 +137,35 @@ class Shards:
         return _index(url, tar), read
 
 
-class _Opened:
-    """A file held open; processes that are forked read from it side by side."""
+class _Mapped:
+    """A file in memory. Where it was cut since, a read of what is gone would end the process, so its size is asked for at each."""
 
     def __init__(self, path: str | Path) -> None:
-        self._handle = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._handle)
+        with open(path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the file, fewer where it ends."""
-        return os.pread(self._handle, length, offset)
+    def read(self, offset: int, length: int) -> Block:
+        """All of the file, or nothing where it no longer has those bytes."""
+        return (self._map, 0) if offset + length <= self._map.size() else (b"", offset)
 
 
-def _reader(url: str, tar: _Tar, cache_bytes: int) -> Callable[[int, int], bytes]:
-    """What gives `length` bytes from `offset` on."""
+def _reader(url: str, tar: _Tar, cache_bytes: int) -> Callable[[int, int], Block]:
+    """What gives at least `length` bytes from `offset` on, or nothing."""
     fs, path = url_to_fs(url)
     if isinstance(fs, LocalFileSystem):
-        return _Opened(path).read
+        return _Mapped(path).read
     with suppress(FileNotFoundError):  # others may have needed its room before it was opened here
         kept = cached(fs, path, _name(url, tar), tar.size, cache_bytes) if tar.size <= cache_bytes else None
         if kept is not None:
-            return _Opened(kept).read
+            return _Mapped(kept).read
     return partial(_range, fs, path)
 
 
-def _range(fs: Any, path: str, offset: int, length: int) -> bytes:
-    block = bytes(fs.cat_file(path, start=offset, end=offset + length))
+def _range(fs: Any, path: str, offset: int, length: int) -> Block:
+    block = bytes(_passing(lambda: fs.cat_file(path, start=offset, end=offset + length)))
     if len(block) > length:
         raise SurroundingsError(f"{path}: its server gives whole files and no ranges; set cache_bytes")
-    return block
+    return (block, offset) if len(block) == length else (b"", offset)
 
 
 def _look(url: str) -> _Tar:
@@ -217,9 +221,10 @@ def _own_index(url: str, tar: _Tar) -> _Index:
     return _Index(kept.read_bytes(), url)
 
 
-def _begins(block: bytes, key: str) -> bool:
-    """Whether a sample's first header names it, as far as one header can tell."""
-    return block[156:157] in _EXTENDED or key.rpartition("/")[2].encode() in block[:100]
+def _begins(block: bytes | mmap.mmap, at: int, key: str) -> bool:
+    """Whether the header there names a sample, as far as one header can tell."""
+    name = key.rpartition("/")[2].encode()
+    return block.find(name, at, at + 100) >= 0 or block[at + 156 : at + 157] in _EXTENDED
 
 
 def _passing(read: Callable[[], T]) -> T:
