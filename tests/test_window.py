@@ -1,5 +1,9 @@
-"""Training sequences: whole tags, the medium of each token, what is learnt."""
+"""Training sequences: whole tags, the medium of each token, what is learnt; of a long page only what is looked at is tokenised."""
 
+from collections import Counter
+from itertools import chain
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -92,6 +96,101 @@ def test_a_page_that_fits_is_whole(nodes: list[Text | Image | Video]) -> None:
 
     assert f"<s>{wanted}</s>" == text
     assert 1 + sum(not isinstance(node, Text) for node in nodes) == (window.ids == TOKENS.eoc).sum()
+
+
+def whole_line(nodes: list[Text | Image | Video], tokens: Tokens = TOKENS) -> list[tuple[int, int]]:
+    """The id of each token of a page, and which medium's tag it belongs to (-1: none), all nodes tokenised."""
+    line, media, after_text = [(one, -1) for one in tokens.bos], 0, False
+    for node in nodes:
+        if isinstance(node, Text):
+            line += [(one, -1) for one in tokens.encode(("\n\n" if after_text else "") + node.text)]
+        else:
+            line += [(tokens.eoc, -1), *((one, media) for one in tokens.tag)]
+            media += 1
+        after_text = isinstance(node, Text)
+    return [*line, (tokens.eoc, -1), (tokens.eos, -1)]
+
+
+def cut(line: list[tuple[int, int]], start: int, length: int, media: int) -> tuple[list[int], list[int]]:
+    """The ids and media of the run that is drawn at a start, by the rules one after the other."""
+    end = min(start + length, len(line))
+    while start and line[start][1] >= 0 and line[start][1] == line[start - 1][1]:
+        start += 1
+    while end < len(line) and line[end][1] >= 0 and line[end][1] == line[end - 1][1]:
+        end -= 1
+    seen = [tag for _, tag in line[start:end] if tag >= 0]
+    if seen and seen[-1] >= seen[0] + media:
+        end = next(place for place in range(start, end) if line[place][1] == seen[0] + media)
+    shown = sorted({tag for _, tag in line[start:end] if tag >= 0})
+    return [one for one, _ in line[start:end]], shown
+
+
+@given(NODES, st.integers(0, 99), st.integers(8, 40), st.integers(1, 3))
+def test_a_run_is_a_slice_of_the_whole(nodes: list[Text | Image | Video], seed: int, length: int, media: int) -> None:
+    """The ids of a run are those that stand in its place when the whole page is tokenised."""
+    window = document_window(nodes, TOKENS, np.random.default_rng(seed), length, media)
+    line = whole_line(nodes)
+    runs = [cut(line, start, length, media) for start in range(max(1, len(line) - length + 1))]
+
+    assert (window.ids.tolist(), window.media) in runs
+
+
+@pytest.mark.parametrize("copies", [1, 12])
+def test_every_run_is_as_likely(copies: int) -> None:
+    """Runs begin at every token alike, in pages of long and of short nodes, of many bytes a token and of one, past media and at them."""
+    page = [
+        Text("heron"),
+        Text(" ".join(["the image of a heron by the river"] * 2)),
+        IMAGE,
+        Text("üü by"),
+        Text("of"),
+        IMAGE,
+        Text("x y z"),
+    ]
+    nodes = [node for copy in range(copies) for node in [*page, Text(f"{copy} river")]]
+    line, length, draws = whole_line(nodes), 20, 400 * copies
+    starts = len(line) - length + 1
+    expected = Counter(tuple(cut(line, start, length, 2)[0]) for start in range(starts))
+    rng = np.random.default_rng(5)
+    found = Counter(tuple(document_window(nodes, TOKENS, rng, length, 2).ids.tolist()) for _ in range(draws))
+
+    assert found.keys() <= expected.keys()
+    squares = ((found[run] - draws * share / starts) ** 2 / (draws * share / starts) for run, share in expected.items())
+    free = len(expected) - 1
+    assert abs(sum(squares) - free) < 4 * (2 * free) ** 0.5  # chi squared, within four deviations
+
+
+def test_a_book_costs_what_a_page_does() -> None:
+    """Of ten thousand paragraphs a few dozen are tokenised, by whichever tokens the window is made."""
+    nodes = [Text(f"paragraph {number} of the book, by the river") for number in range(10_000)]
+    looked_at: list[str] = []
+
+    class Counting(Tokens, frozen=True, kw_only=True):
+        def encode(self, text: str) -> list[int]:
+            looked_at.append(text)
+            return super().encode(text)
+
+    tokens = Counting(**msgspec.structs.asdict(TOKENS))
+    firsts = {document_window(nodes, tokens, np.random.default_rng(seed)).ids.tobytes() for seed in range(20)}
+    assert 20 == len(firsts)
+    assert len(looked_at) < 20 * 60
+
+
+def test_a_tokenizer_that_lengthens_texts() -> None:
+    """Where a text has more tokens than bytes the page is tokenised whole, and nothing is out of reach."""
+
+    class Stammering(Tokens, frozen=True, kw_only=True):
+        def encode(self, text: str) -> list[int]:
+            return list(chain.from_iterable([one, one, one] for one in text.encode()))
+
+    tokens = Stammering(**msgspec.structs.asdict(TOKENS))
+    nodes = [Text("abcdefghij")] * 3
+    line = whole_line(nodes, tokens)
+    starts = {document_window(nodes, tokens, np.random.default_rng(seed), 90).ids.tobytes() for seed in range(200)}
+
+    assert {
+        np.array([one for one, _ in line[at : at + 90]], np.int32).tobytes() for at in range(len(line) - 89)
+    } == starts
 
 
 def test_every_start_is_drawn() -> None:

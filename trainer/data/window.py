@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.document import Image, Text, Video
-from schemas.markup import PARAGRAPH_BREAK
+from trainer.data.page import Page
 from trainer.data.tokens import Tokens
 
 IGNORED: Final = -100  # what cross entropy passes over
@@ -36,17 +36,6 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     media: list[int]
 
 
-class _Line(msgspec.Struct):
-    """A whole sequence before it is cut: the id of each token, which medium's tag it belongs to (-1: none), and whether it is learnt."""
-
-    ids: list[int] = []
-    tag: list[int] = []
-
-    def add(self, ids: Sequence[int], tag: int = -1) -> None:
-        self.ids += ids
-        self.tag += [tag] * len(ids)
-
-
 def document_window(
     nodes: Sequence[Text | Image | Video],
     tokens: Tokens,
@@ -56,45 +45,26 @@ def document_window(
     p_next: float = 0.5,
 ) -> Window:
     """A random run of at most `length` tokens and `media` media of a document."""
-    line = _document_line(nodes, tokens)
-    tag = np.array(line.tag)
-    start = int(rng.integers(max(1, len(tag) - length + 1)))
-    start, end = _whole_tags(tag, start, min(len(tag), start + length))
+    page = Page(nodes, tokens)
+    stretch, offset = page.start(rng, length)
+    ids, tag = page.run(stretch, offset, length + 1)
+    start, end = _whole_tags(tag, offset > 0, min(len(tag), length))
     end = _before_medium(tag, start, end, media)
     looks_ahead = bool(rng.random() < p_next)
-    return _window(np.array(line.ids[start:end], dtype=np.int32), tag[start:end], tokens, looks_ahead)
+    return _window(ids[start:end], tag[start:end], tokens, looks_ahead)
 
 
 def pair_window(caption: str, tokens: Tokens, length: int = 32) -> Window:
     """The sequence of a picture or clip and its text, cut to `length` tokens; a cut text has no end."""
-    line = _Line()
-    line.add(tokens.bos)
-    line.add(tokens.tag, tag=0)
-    line.add([*tokens.encode(caption), tokens.eoc, tokens.eos])
-    ids = np.array(line.ids[:length], dtype=np.int32)
-    return _window(ids, np.array(line.tag[:length]), tokens, looks_ahead=False)
+    parts = [tokens.bos, tokens.tag, [*tokens.encode(caption), tokens.eoc, tokens.eos]]
+    ids = np.concatenate([np.array(one, np.int32) for one in parts])[:length]
+    tag = np.repeat([-1, 0, -1], [len(one) for one in parts])[:length]
+    return _window(ids, tag, tokens, looks_ahead=False)
 
 
-def _document_line(nodes: Sequence[Text | Image | Video], tokens: Tokens) -> _Line:
-    """As `schemas.markup.render` writes it: `<EOC>` before each medium and at the end, paragraphs parted by a blank line."""
-    line, number, after_text = _Line(), 0, False
-    line.add(tokens.bos)
-    for node in nodes:
-        if isinstance(node, Text):
-            line.add(tokens.encode(PARAGRAPH_BREAK + node.text if after_text else node.text))
-        else:
-            line.add([tokens.eoc])
-            line.add(tokens.tag, tag=number)
-            number += 1
-        after_text = isinstance(node, Text)
-    line.add([tokens.eoc, tokens.eos])
-    return line
-
-
-def _whole_tags(tag: NDArray[np.int64], start: int, end: int) -> tuple[int, int]:
-    """The run without the pieces of tags at its ends."""
-    if start and tag[start] >= 0 and tag[start - 1] == tag[start]:
-        start += int(np.argmax(tag[start:] != tag[start]))
+def _whole_tags(tag: NDArray[np.int64], is_inside: bool, end: int) -> tuple[int, int]:
+    """Where the run that ends before `end` has no pieces of tags at its ends; `is_inside` says that it may begin inside one."""
+    start = int(np.argmax(tag != tag[0])) if is_inside and tag[0] >= 0 else 0
     if end < len(tag) and tag[end] >= 0 and tag[end - 1] == tag[end]:
         end -= int(np.argmax(tag[:end][::-1] != tag[end]))
     return start, max(start, end)
