@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from schemas.errors import M3wError, OutputError
+from schemas.errors import M3wError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from jobs.fetch import Source
@@ -147,11 +147,24 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--dry-run", action="store_true", help="the model in numbers, without its weights")
     train.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
     train.add_argument("--resume", action="store_true", help="go on from the latest checkpoint in DIR")
-    generate = _add(commands, "generate", _generate, "what a trained model says after texts and pictures")
-    generate.add_argument("model", metavar="DIR", help="where m3w train has written its checkpoints")
-    generate.add_argument("parts", nargs="+", metavar="PART", help="the prompt: a file is a picture, all else is text")
+    generate = _add(commands, "generate", _generate, "what a trained model says after texts, pictures and clips")
+    generate.add_argument("model", metavar="DIR", help="where m3w train has written its checkpoints, or m3w export")
+    generate.add_argument("parts", nargs="*", metavar="PART", help="the prompt: a file is a medium, all else is text")
+    generate.add_argument(
+        "--prompts", metavar="FILE", help="many instead, a JSON array of parts a line; answers likewise"
+    )
+    generate.add_argument("--batch", type=_positive, default=8, metavar="N", help="so many prompts at a time (8)")
     generate.add_argument("--tokens", type=_positive, default=32, metavar="N", help="at most so many (32)")
     generate.add_argument("--beams", type=_positive, default=1, metavar="N", help="beam search; the paper takes 3 (1)")
+    generate.add_argument("--seed", type=int, metavar="N", help="draw by chance, the same for a seed and a prompt")
+    generate.add_argument("--temperature", type=float, default=1.0, metavar="X", help="of the draw (1)")
+    generate.add_argument(
+        "--top-p", type=float, default=1.0, metavar="X", help="draw from the likeliest X of it all (1)"
+    )
+    export = _add(commands, "export", _export, "a trained model as a folder of its own")
+    export.add_argument("model", metavar="DIR", help="where m3w train has written its checkpoints")
+    export.add_argument("--out", required=True, metavar="DIR", help="a new folder, on disk")
+    export.add_argument("--whole", action="store_true", help="with the frozen parts, which else are loaded by name")
     stats = _add(commands, "stats", _stats, "a run in numbers")
     stats.add_argument("dir", metavar="DIR")
     stats.add_argument("--json", action="store_true", help="the manifest")
@@ -346,10 +359,24 @@ def _train(options: argparse.Namespace) -> None:
 def _generate(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from jobs.generate import run
+    from jobs.generate import read_prompts, run
 
-    given = {"max_new_tokens": options.tokens, "num_beams": options.beams, "do_sample": False}
-    print(run(Path(options.model), options.parts, **given))
+    if bool(options.parts) == bool(options.prompts):
+        raise UsageError("give a prompt, or --prompts FILE")
+    asked = read_prompts(Path(options.prompts)) if options.prompts else [options.parts]
+    given = {"max_new_tokens": options.tokens, "num_beams": options.beams}
+    if options.seed is not None:
+        given |= {"temperature": options.temperature, "top_p": options.top_p}
+    for said in run(Path(options.model), asked, options.batch, options.seed, **given):
+        print(json.dumps(said, ensure_ascii=False) if options.prompts else said, flush=True)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from jobs.generate import export
+
+    export(Path(options.model), Path(options.out), options.whole)
 
 
 def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: bool = False) -> None:

@@ -7,16 +7,77 @@ and its neighbours: a prompt says what it says. Prompts of one batch are padded 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 
-from schemas.errors import UsageError
+from schemas.errors import InputError, UsageError
 from trainer.data.batch import packed_media
-from trainer.data.media import Pixels
+from trainer.data.clips import clip
+from trainer.data.media import MediaConfig, MediumError, Pixels, picture
 from trainer.data.tokens import Tokens
+from trainer.load import Loaded
+from trainer.model.sampling import drawn_by_row
+
+Part: TypeAlias = str | bytes | Path | Pixels
+
+
+class Pretrained(msgspec.Struct, frozen=True, kw_only=True):
+    """A trained model with what it is asked through: its tokenizer, and what it sees of media, of which the parts that are chance are off."""
+
+    loaded: Loaded
+    media: MediaConfig
+
+    def answers(self, batch: Sequence[Sequence[Part]], seeds: Sequence[int] | None = None, **options: Any) -> list[str]:
+        """What the model says after each prompt, by greedy search, or as the options of transformers' `generate` say.
+
+        A part of a prompt is a text, or a picture or clip: its path, its bytes, or its pixels. With `seeds`, one a prompt, the options that sample draw for each prompt
+        by itself: it is answered the same in any company.
+
+        Raises:
+            UsageError: a prompt is empty; other seeds than prompts, or with beams.
+            InputError: a medium cannot be read or decoded.
+        """
+        if seeds is not None:
+            if len(seeds) != len(batch) or options.get("num_beams", 1) > 1:
+                raise UsageError(f"{len(seeds)} seeds for {len(batch)} prompts; give one to each, and no beams")
+            options = drawn_by_row(seeds, options)
+        model, tokens = self.loaded.model.eval(), self.loaded.tokens
+        device = model.resampler.latents.device
+        read = [[part if isinstance(part, str) else self.pixels(part) for part in parts] for parts in batch]
+        asked = prompts(read, tokens, self.media.side)
+        ids_BL, phi_BL, slots_BK, mask_BL = (
+            one.to(device) for one in (asked.ids_BL, asked.phi_BL, asked.slots_BK, asked.mask_BL)
+        )
+        with torch.no_grad():
+            latents_MRC = model.latents([self.loaded.normalise(group.to(device)) for group in asked.pixels])
+        options = {"do_sample": False, **options}
+        said = model.generate(ids_BL, phi_BL, slots_BK, latents_MRC, mask_BL, **options)
+        new = [[one for one in row if one < tokens.eoc] for row in said[:, ids_BL.shape[1] :].tolist()]
+        return [str(tokens.tokenizer.decode(row, skip_special_tokens=True)).strip() for row in new]
+
+    def pixels(self, medium: bytes | Path | Pixels) -> Pixels:
+        """[T, 3, side, side] of a picture or clip.
+
+        Raises:
+            InputError: it cannot be read or decoded.
+        """
+        if isinstance(medium, np.ndarray):
+            return medium
+        name = str(medium) if isinstance(medium, Path) else "a medium of the prompt"
+        rng = np.random.default_rng(0)
+        try:
+            data = medium.read_bytes() if isinstance(medium, Path) else medium
+            try:
+                return picture(data, self.media, rng)
+            except MediumError:
+                return clip(data, self.media, rng)
+        except (OSError, MediumError) as error:
+            raise InputError(f"{name}: no picture and no clip that can be decoded: {error}") from error
 
 
 class Prompts(msgspec.Struct, frozen=True, kw_only=True):
