@@ -57,14 +57,14 @@ class Job:
 
         Raises:
             InputError: one cannot be read.
-            ConfigError: PDQ hashes for a run that makes none.
+            ConfigError: pHash or PDQ hashes for a run that makes none.
         """
         lists = self.config.lists
         if self._lists is None:
             places = lists.block_urls or lists.block_domains or lists.opt_out
             texts = compile_texts(lists) if places or lists.block_words or lists.evaluation_texts else b""
             has_pictures = lists.block_hashes or lists.evaluation_images
-            pictures = compile_pictures(lists, with_pdq=self.config.images.pdq) if has_pictures else b""
+            pictures = compile_pictures(lists, self.config.images) if has_pictures else b""
             self._lists = texts, pictures
         return self._lists
 

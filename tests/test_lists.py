@@ -56,7 +56,7 @@ def of_texts(folder: Path, **lists: list[str]) -> TextLists:
 def of_pictures(folder: Path, config: ListsConfig) -> PictureLists:
     """The same for pictures."""
     run = folder / "run"
-    return picture_lists(str(run), stored(Store(str(run)), compile_pictures(config, with_pdq=True)))
+    return picture_lists(str(run), stored(Store(str(run)), compile_pictures(config, ImageConfig(pdq=True))))
 
 
 def reason(drop: Drop | None) -> DropReason | None:
@@ -205,7 +205,7 @@ def test_a_bad_list_is_refused(folder: Path, field: str, content: bytes, message
 
     with pytest.raises(InputError, match=r"list\.txt") as caught:
         if field in ("block_hashes", "evaluation_images"):
-            compile_pictures(config, with_pdq=True)
+            compile_pictures(config, ImageConfig(pdq=True))
         else:
             compile_texts(config)
     assert message in str(caught.value)
@@ -334,7 +334,16 @@ def test_evaluation_pictures_are_found_by_their_files(folder: Path) -> None:
 def test_a_broken_evaluation_picture_is_refused(folder: Path) -> None:
     """What does not decode cannot be looked for."""
     with pytest.raises(InputError, match=r"e\.jpg: not a picture"):
-        compile_pictures(ListsConfig(evaluation_images=a_list(folder, b"no picture", "e.jpg")), with_pdq=False)
+        compile_pictures(ListsConfig(evaluation_images=a_list(folder, b"no picture", "e.jpg")), ImageConfig())
+
+
+def test_perceptual_hashes_need_measured_pictures(folder: Path) -> None:
+    """Without measures a list of pHashes could find nothing, and stops the command; hashes of bytes find theirs."""
+    unmeasured = ImageConfig(measure=False, pdq=True)
+    for listed in (b"0f" * 8, b"pdq:" + b"0f" * 32):
+        with pytest.raises(ConfigError, match=r"images\.measure = true"):
+            compile_pictures(ListsConfig(block_hashes=a_list(folder, listed)), unmeasured)
+    assert compile_pictures(ListsConfig(block_hashes=a_list(folder, b"0f" * 32)), unmeasured)
 
 
 def test_pdq_hashes_need_pictures_that_have_some(folder: Path) -> None:
@@ -345,6 +354,6 @@ def test_pdq_hashes_need_pictures_that_have_some(folder: Path) -> None:
     ]
 
     with pytest.raises(ConfigError, match=r"images\.pdq = true"):
-        compile_pictures(lists[0], with_pdq=False)
-    assert compile_pictures(lists[0], with_pdq=True)
-    assert compile_pictures(lists[1], with_pdq=False)
+        compile_pictures(lists[0], ImageConfig())
+    assert compile_pictures(lists[0], ImageConfig(pdq=True))
+    assert compile_pictures(lists[1], ImageConfig())

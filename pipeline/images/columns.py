@@ -17,9 +17,9 @@ def media_columns(picture: Picture) -> dict[str, object]:
         "sha256": bytes.fromhex(picture.sha256),
         "source_sha256": bytes.fromhex(picture.source_sha256),
         "source_md5": bytes.fromhex(picture.source_md5),
-        "phash": bytes.fromhex(picture.phash),
-        "dhash": bytes.fromhex(picture.dhash),
-        "colour": bytes.fromhex(picture.colour),
+        "phash": bytes.fromhex(picture.phash) or None,
+        "dhash": bytes.fromhex(picture.dhash) or None,
+        "colour": bytes.fromhex(picture.colour) or None,
         "pdq": bytes.fromhex(picture.pdq) or None,
         "bytes": len(picture.data),
     }

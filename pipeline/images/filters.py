@@ -43,7 +43,7 @@ class ImageFilterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 def judge(
     width: int,
     height: int,
-    colour_spread: int,
+    colour_spread: float | None,
     config: ImageFilterConfig,
     *,
     sharpness: float | None = None,
@@ -60,7 +60,7 @@ def judge(
         return DropReason.SIDE_TOO_LARGE, long, config.max_side_px
     if long > config.max_aspect * short:
         return DropReason.ASPECT_RATIO, long / short, config.max_aspect
-    if colour_spread < config.min_colour_spread:
+    if colour_spread is not None and colour_spread < config.min_colour_spread:
         return DropReason.SINGLE_COLOUR, colour_spread, config.min_colour_spread
     if sharpness is not None and sharpness < config.min_sharpness:
         return DropReason.BLURRED, sharpness, config.min_sharpness

@@ -11,7 +11,7 @@ Transparent pictures are laid on white: most readers of a shard drop the alpha c
 import hashlib
 import io
 import warnings
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from PIL import Image, ImageFile
@@ -24,6 +24,7 @@ from pipeline.images.pdq import pdq
 from pipeline.images.pixels import (
     DECODED,
     DECODER_FAULTS,
+    Size,
     StoredFormat,
     UnsupportedPixels,
     encoded,
@@ -42,7 +43,8 @@ from pipeline.images.text_lines import text_share
 from schemas.drops import Drop, DropReason
 
 # stripped: metadata cut out, the pixels are the source's bit for bit. All others mean that the picture was encoded again.
-Change: TypeAlias = Literal["stripped", "format", "framing", "turned", "colour", "flattened", "depth", "resized"]
+Change: TypeAlias = Literal["stripped", "format", "framing", "turned", "depth", "resized", "flattened", "colour"]
+CHANGES: tuple[Change, ...] = get_args(Change)
 
 _MEASURED_PX = 192  # ours: at least so large a JPEG that keeps its bytes is decoded, at 1/2, 1/4 or 1/8, to be measured
 _STORED: dict[str, StoredFormat] = {"jpeg": "jpeg", "png": "png", "webp": "webp"}
@@ -64,7 +66,10 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     short_side_px: Annotated[int, msgspec.Meta(ge=1)] = 512  # ours: 320 in training (Flamingo B.1.2), and room to crop
     # Pillow's quality, 1 to 95, of JPEGs that have to be encoded again.
     jpeg_quality: Annotated[int, msgspec.Meta(ge=1, le=95)] = 90  # ours
-    # Whether pictures get a PDQ hash, which some block lists are made of.
+    # Whether every picture is decoded, which proves it whole, and gets its pHash, dHash and measures. If not, pictures that can stay as they came are known by their
+    # header alone, in a third of the time; rules about how pictures look then keep all, and copies are found by their bytes alone.
+    measure: bool = True
+    # Whether pictures get a PDQ hash, which some block lists are made of; only measured ones do.
     pdq: bool = False
 
 
@@ -72,8 +77,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A picture as it is stored, and what was measured on it.
 
     `width` and `height` are px of `data`; `source_width` and `source_height` are the source's, after EXIF orientation. `sha256` is of `data`,
-    `source_sha256` and `source_md5` of the bytes that came. `phash` and `dhash` are 64 bits in hex, `pdq` 256, or empty where it is not wanted; `colour` is the mean of red,
-    green and blue in 6 hex digits, `colour_spread` 0 to 255, `sharpness` and `text_share` are 0 to 1 (see `measure` and `text_lines`).
+    `source_sha256` and `source_md5` of the bytes that came. `phash` and `dhash` are 64 bits in hex, `pdq` 256; `colour` is the mean of red, green and blue in 6 hex
+    digits, `colour_spread` 0 to 255, `sharpness` and `text_share` are 0 to 1 (see `measure` and `text_lines`). What was not wanted is empty or None.
     """
 
     data: bytes
@@ -86,13 +91,13 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     source_height: int
     source_sha256: str
     source_md5: str
-    phash: str
-    dhash: str
-    pdq: str
-    colour: str
-    colour_spread: int
-    sharpness: float
-    text_share: float
+    phash: str = ""
+    dhash: str = ""
+    pdq: str = ""
+    colour: str = ""
+    colour_spread: int | None = None
+    sharpness: float | None = None
+    text_share: float | None = None
     changes: tuple[Change, ...] = ()
 
     @property
@@ -176,17 +181,95 @@ def _prepared(data: bytes, header: Header, segments: list[Segment], config: Imag
     if header.format == "avif" and getattr(opened, "n_frames", 1) > 1:
         return _drop(DropReason.ANIMATED, detail=header.format)
     profile = colour_profile(data, segments) if segments else opened.info.get("icc_profile", b"")
-    decoded = _decode(opened, header, profile, complete, config)
+    size, needed = _planned(opened, header, profile, complete, config)
+    if not config.measure and not needed and _is_plain(opened, profile):
+        return _picture(data, clean, _STORED[header.format], opened.size, header, opened.size)
+    decoded = _decode(opened, header, profile, size, needed)
     if header.format == "png" and _ends_unset(opened) and not has_all_rows(data, segments):
         return _drop(DropReason.BROKEN_IMAGE, detail="png: the pixels end early")
-    if changes := decoded.changes:
-        format, size = _rewritten_as(header, opened.mode, len(clean), decoded), decoded.image.size
-        stored = encoded(decoded.image, format, config.jpeg_quality)
-    else:
-        format, size, stored = _STORED[header.format], decoded.source_size, clean
-        changes = () if clean is data else ("stripped",)
-    small, grey_copy = reduced(decoded.image), grey(decoded.image)
+    measured = _measured(decoded.image, config) if config.measure else {}
+    source_size = decoded.source_size
+    if not decoded.changes:
+        return _picture(data, clean, _STORED[header.format], source_size, header, source_size, **measured)
+    format = _rewritten_as(header, opened.mode, len(clean), decoded)
+    stored = encoded(decoded.image, format, config.jpeg_quality)
+    size = decoded.image.size
+    return _picture(data, stored, format, size, header, source_size, changes=decoded.changes, **measured)
+
+
+def _planned(
+    opened: ImageFile.ImageFile, header: Header, profile: bytes, complete: bool, config: ImageConfig
+) -> tuple[Size, frozenset[Change]]:
+    """(size to be stored, before turning; the changes that are known to be needed before a pixel is decoded)."""
+    size = fitting_size(opened.size, config.short_side_px) if config.resize else opened.size
+    noted: dict[Change, bool] = {
+        "format": header.format not in _STORED,
+        "framing": header.format in _STORED and not complete,
+        "turned": _orientation(opened, header) != 1,
+        "depth": header.bits == 16,
+        "resized": size != opened.size,
+    }
+    return size, frozenset(change for change, is_needed in noted.items() if is_needed)
+
+
+def _orientation(opened: ImageFile.ImageFile, header: Header) -> int:
+    if header.format == "tiff":
+        return 1  # Pillow turns TIFF by itself
+    return exif_orientation(opened) if header.format == "avif" else header.orientation
+
+
+def _is_plain(opened: ImageFile.ImageFile, profile: bytes) -> bool:
+    """Whether no pixel has to be looked at to know that none has to change: no transparency, no colour space but sRGB."""
+    if opened.mode in ("1", "P"):
+        return "transparency" not in opened.info and not profile
+    return (
+        opened.mode in ("L", "RGB") and "transparency" not in opened.info and not needs_conversion(profile, opened.mode)
+    )
+
+
+def _decode(
+    opened: ImageFile.ImageFile, header: Header, profile: bytes, size: Size, needed: frozenset[Change]
+) -> _Decoded:
+    """Decodes an opened picture into what is to be stored, and adds the changes that only its pixels tell."""
+    source_size, orientation = opened.size, _orientation(opened, header)
+    if isinstance(opened, JpegImageFile):
+        keeps_bytes = not needed and not needs_conversion(profile, opened.mode)
+        opened.draft(None, (_MEASURED_PX, _MEASURED_PX) if keeps_bytes else size)
+    opened.load()
+    image = in_8_bits(opened)
+    pixels: dict[Change, bool] = {"flattened": is_transparent(image)}
+    if image.mode == "RGBA":
+        image = on_white(image) if pixels["flattened"] else image.convert("RGB")
+    pixels["colour"] = needs_conversion(profile, image.mode)
+    if "resized" in needed:
+        image = image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)  # the mean of an area, as img2dataset does
+    return _Decoded(
+        image=upright(in_srgb(image, profile), orientation),
+        source_size=upright_size(source_size, orientation),
+        changes=tuple(change for change in CHANGES if change in needed or pixels.get(change)),
+    )
+
+
+def _measured(image: Image.Image, config: ImageConfig) -> dict[str, Any]:
+    """The measures and hashes of a decoded picture, by their names in `Picture`."""
+    small, grey_copy = reduced(image), grey(image)
+    return {
+        "phash": phash(small),
+        "dhash": dhash(grey_copy),
+        "pdq": pdq(image) if config.pdq else "",
+        "colour": mean_colour(small),
+        "colour_spread": colour_spread(small),
+        "sharpness": sharpness(grey_copy),
+        "text_share": text_share(grey_copy),
+    }
+
+
+def _picture(
+    data: bytes, stored: bytes, format: StoredFormat, size: Size, header: Header, source_size: Size, **known: Any
+) -> Picture:
+    """The picture made of the bytes `data` that came; where it keeps them, but for metadata, `known` has no changes."""
     sha256 = hashlib.sha256(stored).hexdigest()
+    changes: tuple[Change, ...] = () if stored is data else ("stripped",)
     return Picture(
         data=stored,
         format=format,
@@ -194,52 +277,11 @@ def _prepared(data: bytes, header: Header, segments: list[Segment], config: Imag
         height=size[1],
         sha256=sha256,
         source_format=header.format,
-        source_width=decoded.source_size[0],
-        source_height=decoded.source_size[1],
+        source_width=source_size[0],
+        source_height=source_size[1],
         source_sha256=sha256 if stored is data else hashlib.sha256(data).hexdigest(),
         source_md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
-        phash=phash(small),
-        dhash=dhash(grey_copy),
-        pdq=pdq(decoded.image) if config.pdq else "",
-        colour=mean_colour(small),
-        colour_spread=colour_spread(small),
-        sharpness=sharpness(grey_copy),
-        text_share=text_share(grey_copy),
-        changes=changes,
-    )
-
-
-def _decode(
-    opened: ImageFile.ImageFile, header: Header, profile: bytes, complete: bool, config: ImageConfig
-) -> _Decoded:
-    """Decodes an opened picture into what is to be stored, and notes each change that its bytes do not have yet."""
-    source_size, source_mode = opened.size, opened.mode
-    orientation = exif_orientation(opened) if header.format == "avif" else header.orientation
-    if header.format == "tiff":
-        orientation = 1  # Pillow turns TIFF by itself
-    size = fitting_size(source_size, config.short_side_px) if config.resize else source_size
-    noted: dict[Change, bool] = {
-        "format": header.format not in _STORED,
-        "framing": header.format in _STORED and not complete,
-        "turned": orientation != 1,
-        "depth": header.bits == 16,
-        "resized": size != source_size,
-    }
-    if isinstance(opened, JpegImageFile):
-        keeps_bytes = not any(noted.values()) and not needs_conversion(profile, source_mode)
-        opened.draft(None, (_MEASURED_PX, _MEASURED_PX) if keeps_bytes else size)
-    opened.load()
-    image = in_8_bits(opened)
-    noted["flattened"] = is_transparent(image)
-    if image.mode == "RGBA":
-        image = on_white(image) if noted["flattened"] else image.convert("RGB")
-    noted["colour"] = needs_conversion(profile, image.mode)
-    if noted["resized"]:
-        image = image.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
-    return _Decoded(
-        image=upright(in_srgb(image, profile), orientation),
-        source_size=upright_size(source_size, orientation),
-        changes=tuple(change for change, is_needed in noted.items() if is_needed),
+        **{"changes": changes, **known},
     )
 
 

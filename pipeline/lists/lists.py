@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.images import ImageConfig
 from pipeline.lists.config import ListsConfig
 from pipeline.lists.files import Entry, entries, texts
 from pipeline.lists.ngrams import Hashes, Phrases, run_hashes, word_hashes, words_of
@@ -112,16 +113,20 @@ def compile_texts(config: ListsConfig) -> bytes:
     )
 
 
-def compile_pictures(config: ListsConfig, *, with_pdq: bool) -> bytes:
-    """All lists that are asked about pictures, as one blob; `with_pdq` says whether the run's pictures have such hashes.
+def compile_pictures(config: ListsConfig, images: ImageConfig) -> bytes:
+    """All lists that are asked about pictures, as one blob; `images` says which hashes the run's pictures have.
 
     Raises:
         InputError, SurroundingsError: as `compile_texts`.
-        ConfigError: a list holds PDQ hashes, and no picture will have one.
+        ConfigError: a list holds pHash or PDQ hashes, and no picture will have one.
     """
     blocked = PictureHashes.made_of(_entries(config.block_hashes))
     evaluation = PictureHashes.made_of(entry for url in config.evaluation_images for entry in pictures(url))
-    if not with_pdq and (blocked.has_pdq or evaluation.has_pdq):
+    if not images.measure and (blocked.looks or evaluation.looks):
+        raise ConfigError(
+            "the lists of pictures hold pHash or PDQ hashes, which find nothing in this run: set images.measure = true"
+        )
+    if not images.pdq and "pdq" in blocked.looks | evaluation.looks:
         raise ConfigError(
             "the lists of pictures hold PDQ hashes, which find nothing in this run: set images.pdq = true"
         )

@@ -119,9 +119,9 @@ class PictureHashes:
         return cls(exact, phash, pdq)
 
     @property
-    def has_pdq(self) -> bool:
-        """Whether there are PDQ hashes among them."""
-        return bool(len(self._pdq))
+    def looks(self) -> set[str]:
+        """Which hashes of how pictures look are among them: phash, pdq."""
+        return {kind for kind, hashes in (("phash", self._phash), ("pdq", self._pdq)) if len(hashes)}
 
     def arrays(self) -> Iterator[NDArray[np.generic]]:
         """What the constructor takes."""

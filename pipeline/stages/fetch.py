@@ -35,7 +35,7 @@ from schemas.shard import Sample, write_shard
 from schemas.tables import MEDIA, MEDIA_INDEX, MEDIA_URLS, TableWriter, read_table
 
 STAGE = "fetch"
-RULES_VERSION = 6
+RULES_VERSION = 7
 MAX_REDIRECTS = 5  # ours: browsers follow 20, crawls of real sites hold chains of up to 3
 CHUNK_BYTES = 64 << 20  # ours: a stretch of a crawl file that one worker takes, some 1,000 pictures
 

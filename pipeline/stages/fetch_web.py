@@ -31,7 +31,7 @@ from pipeline.web.download import Line
 from pipeline.web.host import registered_domain
 from schemas.drops import Drop, DropReason
 
-RULES_VERSION = 4
+RULES_VERSION = 5
 
 
 class WebPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -132,7 +132,7 @@ def _verdict(row: dict[str, Any], task: MediaTask) -> tuple[DropReason, float, f
         verdict = judge(
             row["source_width"],
             row["source_height"],
-            int(row["spread"]),
+            row["spread"],
             task.filters,
             sharpness=row["sharpness"],
             text_share=row["text_share"],

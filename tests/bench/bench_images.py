@@ -86,14 +86,14 @@ def steps(data: bytes) -> None:
         return opened
 
     half = drafted()
-    small = half.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
+    small = half.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     work: dict[str, Callable[[], object]] = {
         "sniff": lambda: sniff(data),
         "header": lambda: read_header(data),
         "walk and strip": lambda: stripped(data, "jpeg", list(walk(data, "jpeg"))),
         f"decode to {half.width} x {half.height}": drafted,
         f"decode to {image.width} x {image.height}": lambda: Image.open(io.BytesIO(data)).load(),
-        f"resize to {size[0]} x {size[1]}": lambda: half.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0),
+        f"resize to {size[0]} x {size[1]}": lambda: half.resize(size, Image.Resampling.BOX, reducing_gap=2.0),
         "encode": lambda: encoded(small, "jpeg", CONFIG.jpeg_quality),
         "copy of 32 x 32 px": lambda: reduced(small),
         "pHash and spread of the copy": lambda: (phash(reduced(half)), colour_spread(reduced(half))),
