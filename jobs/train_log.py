@@ -1,111 +1,110 @@
-"""What a training run tells: a line on the terminal every second, a line of JSON an update, TensorBoard's events if asked."""
+"""What a training run tells: a line on the terminal now and then, a line of log.jsonl an update, numbers for boards.
 
+A line of log.jsonl is a `Step` of the loop, and where a loss stood out, `spikes`: of each such set the `Spike`, and where the samples of its batch were read.
+"""
+
+import shutil
+import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
-from schemas.errors import SurroundingsError
+from jobs.boards import Draw, boards
+from jobs.train_line import line, scalars
+from trainer.config import TrainConfig
 from trainer.loop import Step
+from trainer.spikes import Spike, Spikes
 
-_SHOW_EVERY_S = 1.0
+_REWRITE_S = 1.0  # a terminal's one line
+_LINE_S = 10.0  # where there is no terminal: a line now and then
+_NAMED = 8  # ours: samples that a line names
 
 
 class TrainLog:
-    """Takes each update as it is done; `updates` is how many there will be in all."""
+    """Takes each update as it is done, from `start` on; `updates` is how many there will be in all."""
 
-    def __init__(self, file: Any, board: Any, updates: int) -> None:
-        self._file, self._board, self._updates = file, board, updates
+    def __init__(self, file: IO[bytes], draw: Draw, spikes: Spikes, updates: int, start: int) -> None:
+        self._file, self._draw, self._spikes = file, draw, spikes
+        self._updates, self._start = updates, start
+        self._live = sys.stdout.isatty()
         self._since: defaultdict[str, float] = defaultdict(float)  # what was done since the last line
-        self._done, self._seconds, self._shown = 0, 0.0, 0.0
+        self._began, self._shown = time.monotonic(), float("-inf")
 
-    def take(self, step: Step) -> None:
-        """Writes an update down, and shows it where the last line was a second ago."""
-        self._file.write(msgspec.json.encode(step) + b"\n")
+    def spikes(self, step: Step) -> dict[str, Spike]:
+        """The losses of an update that stand out from those before it; each update is asked about once, in order."""
+        return self._spikes.take(step.losses)
+
+    def take(self, step: Step, spikes: Mapping[str, Spike] = {}, samples: Mapping[str, list[str]] = {}) -> None:
+        """Writes an update down, and shows it where the last line was a while ago; `samples` are those of the sets in `spikes`."""
+        record = msgspec.to_builtins(step)
+        del record["origins"]
+        if spikes:
+            record["spikes"] = {
+                name: {**msgspec.to_builtins(one), "samples": samples[name]} for name, one in spikes.items()
+            }
+        self._file.write(msgspec.json.encode(record) + b"\n")
         self._file.flush()
-        if self._board is not None:
-            for name, value in scalars(step).items():
-                self._board.add_scalar(name, value, step.number)
+        self._draw(scalars(step), step.number)
+        for name, one in spikes.items():
+            self.say(f"update {step.number + 1:,}: {self._words(name, one, samples[name])}")
         self._since["faults"] += len(step.faults)
         for what in ("examples", "images", "tokens", "seconds", "waited"):
             self._since[what] += getattr(step, what)
-        self._done += 1
-        self._seconds += step.seconds
-        if time.monotonic() - self._shown > _SHOW_EVERY_S or step.number + 1 == self._updates:
-            left = (self._updates - step.number - 1) * self._seconds / self._done
-            print(line(step, self._updates, dict(self._since), left), flush=True)
+        now, is_last = time.monotonic(), step.number + 1 == self._updates
+        if is_last or now - self._shown > (_REWRITE_S if self._live else _LINE_S):
+            left = (self._updates - step.number - 1) * (now - self._began) / (step.number + 1 - self._start)
+            self._show(line(step, self._updates, self._since, left), is_last)
             self._since.clear()
-            self._shown = time.monotonic()
+            self._shown = now
+
+    def say(self, news: str) -> None:
+        """A line that stays."""
+        print(f"\r\x1b[2K{news}" if self._live else news, flush=True)
+
+    def _show(self, text: str, is_last: bool) -> None:
+        if self._live and not is_last:
+            print(f"\r\x1b[2K{text[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
+        else:
+            self.say(text)
+
+    def _words(self, name: str, spike: Spike, samples: list[str]) -> str:
+        more = f"; {len(samples) - _NAMED} more in {self._file.name}" if len(samples) > _NAMED else ""
+        return (
+            f"the loss of {name} is {spike.loss:.3f}, {spike.deviations:.0f} deviations above {spike.median:.3f}, "
+            f"the median before; samples {'; '.join(samples[:_NAMED])}{more}"
+        )
 
 
 @contextmanager
-def train_log(out: Path, updates: int, tensorboard: bool) -> Iterator[TrainLog]:
-    """The log of a run in its folder, which goes on from what is there.
+def train_log(config: TrainConfig, out: Path, start: int = 0) -> Iterator[TrainLog]:
+    """The log of a run in its folder; what it holds of the update `start` and later ones was lost with a run that was killed, and goes.
 
     Raises:
-        SurroundingsError: TensorBoard is asked for and not installed.
+        SurroundingsError: a board is asked for and not installed, or does not take the run.
     """
-    board = _board(out) if tensorboard else None
-    with (out / "log.jsonl").open("ab") as file:
-        yield TrainLog(file, board, updates)
-    if board is not None:
-        board.close()
+    with (out / "log.jsonl").open("ab+") as file:
+        file.seek(0)
+        size, spikes = 0, Spikes()
+        for text, record in _before(file, start):
+            size += len(text)
+            spikes.take(record["losses"])
+        file.truncate(size)
+        with boards(config, out, start) as draw:
+            yield TrainLog(file, draw, spikes, config.updates, start)
 
 
-def line(step: Step, updates: int, since: dict[str, float], left_s: float) -> str:
-    """One update for people, with the speed since the last line and the time left."""
-    seconds = max(since["seconds"], 1e-9)
-    speed = "  ".join(f"{since[what] / seconds:,.0f} {what}/s" for what in ("examples", "images", "tokens"))
-    gates = [abs(gate) for gate in step.gates] or [0.0]
-    parts = [
-        f"{step.number + 1:,} of {updates:,}",
-        *(f"{name} {loss:.3f}" for name, loss in step.losses.items()),
-        f"|g| {step.norm:.2f}",
-        f"lr {step.lr:.1e}",
-        f"gates {min(gates):.3f}-{max(gates):.3f}",
-        speed,
-        f"waits {since['waited'] / seconds:.0%}",
-        f"{step.memory_gb:.1f} GB",
-        f"{_time(left_s)} left",
-    ]
-    if since["faults"]:
-        parts.append(f"{since['faults']:.0f} broken samples")
-    return "  ".join(parts)
-
-
-def scalars(step: Step) -> dict[str, float]:
-    """An update as named numbers."""
-    named = {f"loss/{name}": loss for name, loss in step.losses.items()}
-    named |= {f"gate/{number}": gate for number, gate in enumerate(step.gates)}
-    named |= {
-        f"{what}_per_s": getattr(step, what) / max(step.seconds, 1e-9) for what in ("examples", "images", "tokens")
-    }
-    return named | {
-        "gradient_norm": step.norm,
-        "lr": step.lr,
-        "data_wait": step.waited / max(step.seconds, 1e-9),
-        "memory_gb": step.memory_gb,
-    }
-
-
-def _board(out: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise SurroundingsError(
-            "tensorboard = true needs TensorBoard; pip install tensorboard, or leave it off"
-        ) from error
-    return SummaryWriter(str(out))
-
-
-def _time(seconds: float) -> str:
-    """Whole hours, minutes and seconds, the two largest that there are."""
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+def _before(lines: Iterable[bytes], start: int) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The lines of updates before one, up to the first that is not whole."""
+    for text in lines:
+        try:
+            record = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return
+        if record["number"] >= start:
+            return
+        yield text, record

@@ -67,13 +67,17 @@ def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> N
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.toml").write_text(write_settings(config))
     steps = train(model, optim, stream, config.sets, config.optim, config.updates, loaded.normalise, config.mean, ranks)
-    logs = train_log(out, config.updates, config.tensorboard) if writes else nullcontext()
+    logs = train_log(config, out, stream.state.step) if writes else nullcontext()
     with logs as log, told_to_stop() as told, watched(ranks, config.hang_s, _give_up):
         for step in steps:
+            spikes = log.spikes(step) if log is not None else {}
+            stops, *spiked = ranks.counts([told(), *(name in spikes for name in config.sets)])
+            samples = {
+                name: ranks.all(step.origins[name]) for name, one in zip(config.sets, spiked, strict=True) if one
+            }
             if log is not None:
-                log.take(step)
+                log.take(step, spikes, samples)
             done = step.number + 1
-            stops = ranks.counts([told()])[0] > 0
             if stops or done % config.save_every == 0 or done == config.updates:
                 ranks.at(f"saves the checkpoint after {done:,} updates")
                 if writes:

@@ -90,15 +90,15 @@ def test_told_to_stop(
     """SIGTERM ends the run after the update that it is at, with a checkpoint; resumed it comes to what an undisturbed one does."""
     arguments = ["train", str(config), "--set", "save_every=100", "--out"]
     assert 0 == main([*arguments, str(tmp_path / "whole")])
-    take = TrainLog.take
+    spikes = TrainLog.spikes
 
-    def take_and_stop(self: TrainLog, step: Step) -> None:
-        take(self, step)
+    def spikes_and_stop(self: TrainLog, step: Step) -> Any:
         if step.number == 2:
             os.kill(os.getpid(), signal.SIGTERM)
+        return spikes(self, step)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrainLog, "take", take_and_stop)
+        patched.setattr(TrainLog, "spikes", spikes_and_stop)
         assert 3 == main([*arguments, str(tmp_path / "halves")])
     assert "told to stop after 3 updates" in capsys.readouterr().err
     assert signal.SIG_DFL == signal.getsignal(signal.SIGTERM)
@@ -113,7 +113,7 @@ def test_a_loss_that_is_no_number(
     """The run ends with one line that names the samples, and no checkpoint of it is there."""
     monkeypatch.setattr("trainer.loop.loss_of", lambda model, *_: model.resampler.latents.sum() * math.nan)
     assert 1 == main(["train", str(config), "--out", str(tmp_path / "out"), "--set", "save_every=1"])
-    assert "step 0: the loss is not finite; samples " in capsys.readouterr().err
+    assert "update 1: the loss of pairs is not finite; samples pairs epoch 0 file://" in capsys.readouterr().err
     assert [] == list((tmp_path / "out").glob("step-*"))
 
 

@@ -1,15 +1,20 @@
-"""What a training run tells: its line, its speed and the time left, TensorBoard where it is installed."""
+"""What a training run tells: its line, its speed and the time left, its file, spikes of the loss, boards where they are asked for."""
 
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
+from typing import Any
 
+import msgspec
 import pytest
 
-from jobs.train_log import line, scalars, train_log
+from jobs.train_line import line, scalars
+from jobs.train_log import train_log
 from schemas.errors import SurroundingsError
+from trainer.config import TrainConfig
 from trainer.loop import Step
 
+CONFIG = TrainConfig(sets={}, updates=12)
 STEP = Step(
     number=9,
     losses={"pages": 700.25, "pairs": 41.5},
@@ -23,7 +28,18 @@ STEP = Step(
     waited=0.5,
     memory_gb=1.5,
     faults=["abc: no picture"],
+    origins={"pages": ["pages epoch 0 x.tar 1"], "pairs": [f"pairs epoch 0 y.tar {number}" for number in range(20)]},
 )
+
+
+def step_of(number: int, loss: float = 41.5) -> Step:
+    """The same as another update."""
+    return msgspec.structs.replace(STEP, number=number, losses={"pages": 700.25, "pairs": loss})
+
+
+def written(out: Path) -> list[dict[str, Any]]:
+    """The lines of the file."""
+    return [msgspec.json.decode(text) for text in (out / "log.jsonl").read_bytes().splitlines()]
 
 
 def test_the_line() -> None:
@@ -37,49 +53,141 @@ def test_the_line() -> None:
         assert part in shown
 
 
-def test_the_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is what the updates so far took, for those that are left; the last update is always shown."""
-    with train_log(tmp_path, 12, tensorboard=False) as log:
-        log.take(STEP)
-    assert "4 s left" in capsys.readouterr().out
-    with train_log(tmp_path, 10, tensorboard=False) as log:
-        log.take(STEP)
-    assert "0 s left" in capsys.readouterr().out
-    assert 2 == len((tmp_path / "log.jsonl").read_bytes().splitlines())
+def test_the_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what the updates since the start took, checkpoints and all, for those that are left; where there is no terminal, lines are ten seconds apart, and the last is there."""
+    clock = iter([100.0, 104.0, 108.0, 112.0])
+    monkeypatch.setattr("jobs.train_log.time.monotonic", lambda: next(clock))
+    with train_log(CONFIG, tmp_path, 9) as log:
+        for number in (9, 10, 11):
+            log.take(step_of(number))
+    shown = capsys.readouterr().out.splitlines()
+
+    assert ["10 of 12  8 s left", "12 of 12  0 s left"] == [text[:18] for text in shown]
+    assert "2 broken samples" in shown[1]
+    assert [9, 10, 11] == [one["number"] for one in written(tmp_path)]
 
 
-def test_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each number of an update is an event of its name and step; where TensorBoard is not installed, that is said."""
-    board = Board()
-    module = ModuleType("torch.utils.tensorboard")
-    monkeypatch.setattr(module, "SummaryWriter", board.at, raising=False)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    with train_log(tmp_path, 10, tensorboard=True) as log:
-        log.take(STEP)
+def test_a_terminal_has_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written over and cut to the terminal's width, but for the last."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    with train_log(CONFIG, tmp_path, 10) as log:
+        log.take(step_of(10))
+        log.take(step_of(11))
+    first, second = capsys.readouterr().out.split("\r\x1b[2K")[1:]
 
-    assert {(name, value, 9) for name, value in scalars(STEP).items()} == board.events
-    assert {("loss/pages", 700.25, 9), ("gate/1", -0.25, 9), ("data_wait", 0.25, 9)} <= board.events
-    assert str(tmp_path) == board.folder
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(SurroundingsError, match="pip install tensorboard"), train_log(tmp_path, 10, tensorboard=True):
+    assert 29 == len(first)
+    assert second.endswith("broken samples\n")
+
+
+def test_what_was_lost_with_a_killed_run_goes(tmp_path: Path) -> None:
+    """A run that goes on from update 8 cuts off what its file has of later ones, and half a line."""
+    with train_log(CONFIG, tmp_path) as log:
+        for number in range(11):
+            log.take(step_of(number))
+    with (tmp_path / "log.jsonl").open("ab") as file:
+        file.write(b'{"number": 11, "los')
+    with train_log(CONFIG, tmp_path, 8) as log:
+        log.take(step_of(8))
+
+    assert list(range(9)) == [one["number"] for one in written(tmp_path)]
+
+
+def test_a_spike_names_its_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A loss far above those before it, also above those before a resume: the first samples are shown, all are in the file."""
+    with train_log(CONFIG, tmp_path) as log:
+        for number in range(40):
+            assert {} == log.spikes(step_of(number, 40 + number % 5))
+            log.take(step_of(number, 40 + number % 5))
+    capsys.readouterr()
+    with train_log(CONFIG, tmp_path, 40) as log:
+        step = step_of(40, 90)
+        spikes = log.spikes(step)
+        log.take(step, spikes, {"pairs": step.origins["pairs"]})
+    shown, record = capsys.readouterr().out, written(tmp_path)[-1]
+
+    assert "update 41: the loss of pairs is 90.000, 32 deviations above 42.000, the median before; samples " in shown
+    assert "pairs epoch 0 y.tar 7; 12 more in" in shown
+    assert {"pairs"} == set(record["spikes"])
+    assert step.origins["pairs"] == record["spikes"]["pairs"]["samples"]
+    assert "origins" not in record
+    assert "spikes" not in written(tmp_path)[0]
+
+
+def test_tensorboard(tmp_path: Path) -> None:
+    """Each number of an update is an event of its name and step; what a resumed run does anew takes the place of what was there."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    config = msgspec.structs.replace(CONFIG, tensorboard=True)
+    for first, last in ((0, 10), (8, 12)):
+        with train_log(config, tmp_path, first) as log:
+            for number in range(first, last):
+                log.take(step_of(number))
+    events = accumulator.EventAccumulator(str(tmp_path))
+    events.Reload()
+
+    assert set(scalars(STEP)) == set(events.Tags()["scalars"])
+    for name, value in scalars(STEP).items():
+        found = events.Scalars(name)
+        assert list(range(12)) == [event.step for event in found]
+        assert value == pytest.approx(found[9].value)
+
+
+def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project, the whole configuration, and each update's numbers under its number; a resumed run is the same one."""
+    runs: list[Run] = []
+    module = ModuleType("wandb")
+    monkeypatch.setattr(module, "init", lambda **given: runs.append(Run(given)) or runs[-1], raising=False)
+    monkeypatch.setattr(module, "Error", ValueError, raising=False)
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    config = msgspec.structs.replace(CONFIG, wandb="herons")
+    for start in (9, 10):
+        with train_log(config, tmp_path, start) as log:
+            log.take(step_of(start))
+
+    assert [[(scalars(STEP), 9)], [(scalars(STEP), 10)]] == [run.logged for run in runs]
+    assert [True, True] == [run.ended for run in runs]
+    first, second = (run.given for run in runs)
+    assert first == second
+    assert ("herons", "allow", 12) == (first["project"], first["resume"], first["config"]["updates"])
+    monkeypatch.setattr(module, "init", refused)
+    with pytest.raises(SurroundingsError, match="wandb = herons: no API key"), train_log(config, tmp_path):
         pass
 
 
-class Board:
-    """As much of TensorBoard's writer as is asked."""
+class Run:
+    """As much of a run of Weights & Biases as is asked."""
 
-    def __init__(self) -> None:
-        self.events: set[tuple[str, float, int]] = set()
-        self.folder = ""
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
+        self.logged: list[tuple[dict[str, float], int]] = []
+        self.ended = False
 
-    def at(self, folder: str) -> "Board":
-        """The writer of a folder."""
-        self.folder = folder
+    def __enter__(self) -> "Run":
         return self
 
-    def add_scalar(self, name: str, value: float, step: int) -> None:
-        """Keeps an event."""
-        self.events.add((name, value, step))
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ended = True
 
-    def close(self) -> None:
-        """Nothing to close."""
+    def log(self, numbers: dict[str, float], step: int) -> None:
+        """Keeps an update."""
+        self.logged.append((numbers, step))
+
+
+def refused(**_: object) -> None:
+    """What it says to who has not logged in."""
+    raise ValueError("no API key")
+
+
+@pytest.mark.parametrize(("setting", "module"), [("tensorboard", "torch.utils.tensorboard"), ("wandb", "wandb")])
+def test_a_board_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, module: str
+) -> None:
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, module, None)
+    config = msgspec.structs.replace(CONFIG, **{setting: "herons" if setting == "wandb" else True})
+    with pytest.raises(SurroundingsError, match=f"pip install {setting}"), train_log(config, tmp_path):
+        pass

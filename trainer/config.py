@@ -18,6 +18,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     read and decode beside each rank; 0 reads in the rank itself. `mode` says whether an update takes a batch of every set or one of a set drawn by its share; shards
     of a store are kept on this disk within `cache_bytes`, 0 for none. `mean` is what a set's loss is: the mean over examples of what their tokens sum up to, or the
     mean over tokens, both over the global batch. A run in which a rank begins nothing new for `hang_s` seconds ends; checkpoints and compiling have to fit.
+    `tensorboard` draws into the run's folder, `wandb` names a project of Weights & Biases to draw in.
     """
 
     sets: dict[str, SetConfig]
@@ -34,3 +35,4 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     hang_s: Annotated[float, msgspec.Meta(gt=0)] = 600  # ours: longer than the first update of a compiled model
     seed: int = 0
     tensorboard: bool = False
+    wandb: str = ""

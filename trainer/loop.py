@@ -1,5 +1,6 @@
 """The training loop: one batch of every set a step, their weighted gradients added up, over ranks too, one update. Flamingo 3.3."""
 
+import math
 import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +19,15 @@ from trainer.model.flamingo import Flamingo
 from trainer.optim import OptimConfig, rate, set_rate
 from trainer.ranks import Ranks
 
+_NAMED = 20  # ours: samples that an error names
+
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What one update says of itself.
 
     Over all ranks: `losses` by set, before its weight; `norm` of the gradient before it was clipped; `examples`, `images` (frames of videos each), `tokens`
-    (without padding), `faults`. Of this rank: `seconds` of the whole step, `waited` of them for data, `memory_gb` at its highest. `gates` are tanh(alpha)
-    of the attention, layer by layer.
+    (without padding), `faults`. Of this rank: `seconds` of the whole step, `waited` of them for data, `memory_gb` at its highest; `origins`, by set where
+    the samples were read. `gates` are tanh(alpha) of the attention, layer by layer.
     """
 
     number: int
@@ -39,13 +42,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     waited: float
     memory_gb: float
     faults: list[str]
+    origins: dict[str, list[str]] = {}
 
 
 class NotFinite(DataError):
-    """The loss or the gradient of a step is not a number; `origins` are the samples of its batches, those of this rank."""
+    """The loss or the gradient of an update is not a number; `origins` are the samples of the batches at fault, those of all ranks."""
 
-    def __init__(self, step: int, origins: list[str]) -> None:
-        super().__init__(f"step {step}: the loss is not finite; samples {'; '.join(origins[:20])}")
+    def __init__(self, number: int, origins: list[str], at_fault: Sequence[str] = ()) -> None:
+        what = f"the loss of {' and '.join(at_fault)}" if at_fault else "the gradient"
+        more = f"; and {len(origins) - _NAMED} more" if len(origins) > _NAMED else ""
+        super().__init__(f"update {number + 1:,}: {what} is not finite; samples {'; '.join(origins[:_NAMED])}{more}")
         self.origins = origins
 
 
@@ -77,17 +83,18 @@ def train(
         waited = time.monotonic() - began
         tokens = ranks.add(torch.stack([learnt_tokens(batch.labels_BL) for batch in step]).to(ranks.device))
         ranks.at(f"computes update {number}")
-        losses = torch.stack(
+        parts = torch.stack(
             [
                 backward(model, batch, sets[batch.set], learnt, normalise, mean, ranks.device)
                 for batch, learnt in zip(step, tokens, strict=True)
             ]
         )
         ranks.add_gradients(trained)
+        losses = dict(zip((batch.set for batch in step), ranks.add(parts).tolist(), strict=True))
         ranks.at(f"makes update {number}")
         norm = nn.utils.clip_grad_norm_(trained, config.clip)
         if not torch.isfinite(norm):
-            raise NotFinite(number, [origin for batch in step for origin in batch.origins()])
+            raise _not_finite(number, losses, step, ranks)
         lr = rate(number, updates, config)
         set_rate(optim, lr)
         optim.step()
@@ -95,7 +102,7 @@ def train(
         counts = ranks.counts(_counts(step))
         yield Step(
             number=number,
-            losses=dict(zip((batch.set for batch in step), ranks.add(losses).tolist(), strict=True)),
+            losses=dict(zip((batch.set for batch in step), ranks.add(parts).tolist(), strict=True)),
             norm=float(norm),
             lr=lr,
             examples=counts[0],
@@ -106,7 +113,15 @@ def train(
             waited=waited,
             memory_gb=_memory_gb(ranks.device),
             faults=ranks.all([fault for batch in step for fault in batch.faults]) if counts[3] else [],
+            origins={batch.set: batch.origins() for batch in step},
         )
+
+
+def _not_finite(number: int, losses: Mapping[str, float], step: Sequence[Batch], ranks: Ranks) -> NotFinite:
+    """The sets whose loss is at fault, or where none is all of them, with their samples."""
+    at_fault = [name for name, loss in losses.items() if not math.isfinite(loss)]
+    own = [origin for batch in step if not at_fault or batch.set in at_fault for origin in batch.origins()]
+    return NotFinite(number, ranks.all(own), at_fault)
 
 
 def backward(
