@@ -4,12 +4,13 @@ In: the bytes of a picture. Out: a `Header` with its format, size, orientation, 
 costs microseconds, whatever size it promises. Nothing here raises, and nothing reads further than a bounded number of parts.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
 from pipeline.images.formats import PictureFormat, sniff
-from pipeline.images.segments import walk
+from pipeline.images.segments import Segment, walk
 
 _MAX_BOXES = 1_000  # ours: a camera's AVIF has some fifty boxes and properties
 _MAX_GIF_BLOCKS = 200_000  # ours: a full block holds 255 bytes, so one frame of 50 MB
@@ -41,15 +42,20 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lossless: bool = False
 
 
-def read_header(data: bytes) -> Header | None:
-    """The header of a picture; None where `sniff` finds no picture (an SVG has no pixels, so none either)."""
-    match sniff(data):
+def read_header(data: bytes, segments: Iterable[Segment] | None = None) -> Header | None:
+    """The header of a picture; None where `sniff` finds no picture (an SVG has no pixels, so none either).
+
+    `segments` are those of `walk`, where they are known: looking for the ends of scans is most of what a JPEG's header costs.
+    """
+    format = sniff(data)
+    parts = walk(data, format or "") if segments is None else segments
+    match format:
         case "jpeg":
-            return _jpeg(data)
+            return _jpeg(data, parts)
         case "png":
-            return _png(data)
+            return _png(data, parts)
         case "webp":
-            return _webp(data)
+            return _webp(data, parts)
         case "gif":
             width, height = _little(data, 6, 2), _little(data, 8, 2)
             return Header(format="gif", width=width, height=height, animated=_gif_moves(data))
@@ -78,11 +84,11 @@ def _little(data: bytes, at: int, length: int) -> int:
     return int.from_bytes(data[at : at + length], "little")
 
 
-def _jpeg(data: bytes) -> Header:
+def _jpeg(data: bytes, segments: Iterable[Segment]) -> Header:
     width = height = components = bits = 0
     orientation = 1
     ycck = icc = metadata = False
-    for kind, _, _, body, body_end in walk(data, "jpeg"):
+    for kind, _, _, body, body_end in segments:
         if kind in _JPEG_FRAMES and body_end - body >= 6:
             bits, components = data[body], data[body + 5]
             height, width = int.from_bytes(data[body + 1 : body + 3]), int.from_bytes(data[body + 3 : body + 5])
@@ -109,11 +115,11 @@ def _jpeg(data: bytes) -> Header:
     )
 
 
-def _png(data: bytes) -> Header:
+def _png(data: bytes, segments: Iterable[Segment]) -> Header:
     width = height = bits = components = 0
     orientation = 1
     animated = icc = metadata = pixels_seen = False
-    for kind, _, _, body, body_end in walk(data, "png"):
+    for kind, _, _, body, body_end in segments:
         if kind == b"IHDR" and body_end - body >= 13:
             width, height = int.from_bytes(data[body : body + 4]), int.from_bytes(data[body + 4 : body + 8])
             bits, components = data[body + 8], {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(data[body + 9], 0)
@@ -139,11 +145,11 @@ def _png(data: bytes) -> Header:
     )
 
 
-def _webp(data: bytes) -> Header:
+def _webp(data: bytes, segments: Iterable[Segment]) -> Header:
     width = height = 0
     orientation = 1
     animated = icc = metadata = lossless = False
-    for kind, _, _, body, body_end in walk(data, "webp"):
+    for kind, _, _, body, body_end in segments:
         if kind == b"VP8X" and body_end - body >= 10:
             animated = animated or bool(data[body] & 0x02)
             width, height = 1 + _little(data, body + 4, 3), 1 + _little(data, body + 7, 3)

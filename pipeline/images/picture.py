@@ -126,11 +126,11 @@ def prepare(data: bytes, config: ImageConfig) -> Picture | Drop:
     """
     if len(data) > config.max_bytes:
         return _drop(DropReason.TOO_MANY_BYTES, value=len(data), threshold=config.max_bytes)
-    header = read_header(data)
+    found = sniff(data)
+    segments = list(walk(data, found)) if found else []
+    header = read_header(data, segments)
     if header is None:
-        found = sniff(data)
         return _drop(DropReason.SVG if found == "svg" else DropReason.NOT_AN_IMAGE, detail=found or "")
-    segments = list(walk(data, header.format))
     if refused := _refused(header, segments, config):
         return refused
     with warnings.catch_warnings():
