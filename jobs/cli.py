@@ -138,9 +138,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("--dropped", action="store_true", help="what went, and why")
     inspect.add_argument("--json", action="store_true", help="for machines, a document a line")
+    pretrain = _add(commands, "pretrain", _pretrain, "what train keeps frozen, made from nothing")
+    pretrain.add_argument("what", choices=("language", "vision"), help="a language model and its tokenizer; an encoder")
+    pretrain.add_argument("config", metavar="CONFIG", help="a TOML file, or a preset: demo-language, demo-vision")
+    pretrain.add_argument("--out", required=True, metavar="DIR", help="for the model, on disk")
+    pretrain.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
     train = _add(commands, "train", _train, "shards to a trained model")
     train.add_argument(
-        "config", metavar="CONFIG", help="a TOML file, or a preset: tiny, smol, flamingo-3b, flamingo-9b, flamingo-80b"
+        "config",
+        metavar="CONFIG",
+        help="a TOML file, or a preset: tiny, smol, flamingo-3b, flamingo-9b, flamingo-80b, demo",
     )
     where = train.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", metavar="DIR", help="for checkpoints and the log, on disk")
@@ -354,6 +361,22 @@ def _train(options: argparse.Namespace) -> None:
         dry_run.run(config, options.config)
     else:
         training.run(config, Path(options.out), options.resume)
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from jobs import pretrain
+    from jobs.presets import PRETRAINING, toml_of
+    from schemas.settings import read_settings
+    from trainer.contrastive import ContrastiveConfig
+    from trainer.pretrain import LanguageConfig
+
+    toml, out = toml_of(options.config, PRETRAINING), Path(options.out)
+    if options.what == "language":
+        pretrain.language(read_settings(LanguageConfig, toml, options.config, options.set), out)
+    else:
+        pretrain.vision(read_settings(ContrastiveConfig, toml, options.config, options.set), out)
 
 
 def _generate(options: argparse.Namespace) -> None:

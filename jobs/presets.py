@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 PRESETS = ("m3w", "obelics")
-TRAINING = ("tiny", "smol", "flamingo-3b", "flamingo-9b", "flamingo-80b")
+TRAINING = ("tiny", "smol", "flamingo-3b", "flamingo-9b", "flamingo-80b", "demo")
+PRETRAINING = ("demo-language", "demo-vision")
 
 
 def read_config(name: str, settings: Sequence[str] = ()) -> "Config":

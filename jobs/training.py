@@ -9,12 +9,14 @@ from pathlib import Path
 
 import msgspec
 
+from jobs.held_out import table, write
 from jobs.train_log import train_log
 from schemas.errors import ConfigError, OutputError, SurroundingsError
 from schemas.settings import write_settings
 from trainer.checkpoint import checkpoints, load, save
 from trainer.config import TrainConfig
 from trainer.data.stream import Stream
+from trainer.heldout import held_out
 from trainer.load import load_model
 from trainer.loop import train
 from trainer.optim import optimizer
@@ -83,6 +85,11 @@ def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> N
                 if writes:
                     save(out, done, model, optim, stream.state, config.keep)
                 ranks.wait()
+                if config.held_out and not stops:
+                    found = held_out(model, config.held_out, loaded.tokens, media, loaded.normalise)
+                    if log is not None:
+                        write(out, done, found)
+                        log.say(table(found))
             if stops:
                 raise SurroundingsError(f"told to stop after {done:,} updates; {out} goes on from them with --resume")
 

@@ -1,28 +1,37 @@
 """Contrastive pretraining: the loss against torch's own, what is no negative, what is saved."""
 
+import math
 import multiprocessing
 import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import distributed
 from torch.nn import functional as F
 
 from schemas.errors import ConfigError
+from schemas.shard import Sample
 from tests.test_stream import PAIRS, SIDE, pair, write
 from tests.tiny_models import tokenizer, vision
 from trainer.contrastive import ContrastiveConfig, TextTowerConfig, Towers, contrast, save_vision, two_terms
 from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import tokens_of
-from trainer.load import Normalisation
+from trainer.loop import NotFinite
 from trainer.model.vision import VisionEncoder
+from trainer.ranks import Ranks
 
 TOKENS = tokens_of(tokenizer(), 300)
-HALF = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 CONFIG = ContrastiveConfig(
-    vision=vision().config.to_dict(), text=TextTowerConfig(width=16, layers=1, heads=2), joint=16, updates=4
+    sets={},
+    tokenizer="",
+    vision=vision().config.to_dict(),
+    text=TextTowerConfig(width=16, layers=1, heads=2),
+    joint=16,
+    media=SIDE,
+    updates=4,
 )
 
 
@@ -73,30 +82,53 @@ def test_what_is_no_negative() -> None:
     assert 0 == nothing
 
 
-def one_of_two(rank: int, folder: Path) -> None:
-    """A process with half of the pairs; leaves its loss and its gradients."""
+def sets_of(folder: Path, samples: list[Sample]) -> ContrastiveConfig:
+    """The configuration with a set of these pairs, twice, the second with less weight."""
+    write(folder, "0", samples)
+    one = SetConfig(shards=[str(folder)], batch=8, example=PAIRS)
+    return msgspec.structs.replace(CONFIG, sets={"pairs": one, "again": msgspec.structs.replace(one, weight=0.2)})
+
+
+def contrasted(towers: Towers, config: ContrastiveConfig, ranks: Ranks = Ranks()) -> list[dict[str, float]]:
+    """What each update says."""
+    stream = Stream(config.sets, TOKENS, SIDE, rank=ranks.rank, ranks=ranks.ranks, total=ranks.counts)
+    return list(contrast(towers, stream, TOKENS, config, ranks))
+
+
+def one_of_two(rank: int, folder: Path, config: ContrastiveConfig) -> None:
+    """A process with half of the pairs and weights of its own to begin with; leaves its losses, its gradients, its weights, and what it says of a loss that is none."""
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    half = slice(3 * rank, 3 * rank + 3)
+    ranks, half = Ranks(rank=rank, ranks=2), slice(3 * rank, 3 * rank + 3)
     given = torch.load(folder / "given.pt")
     pictures, texts = (one[half].requires_grad_() for one in given[:2])
-    loss = two_terms(pictures, texts, given[2][half], given[3][half], torch.ones(()), 0.1)
+    loss = two_terms(pictures, texts, given[2][half], given[3][half], torch.ones(()), 0.1, ranks)
     loss.backward()
-    torch.save((loss.detach(), pictures.grad, texts.grad), folder / f"{rank}.pt")
+    towers = Towers(msgspec.structs.replace(config, seed=rank), TOKENS).double()
+    losses = contrasted(towers, config, ranks)
+    nobody = msgspec.structs.replace(SIDE, mean=(math.nan,) * 3)
+    with pytest.raises(NotFinite) as raised:
+        contrasted(towers, msgspec.structs.replace(config, media=nobody if rank else SIDE), ranks)
+    left = (loss.detach(), pictures.grad, texts.grad, losses, towers.state_dict(), str(raised.value))
+    torch.save(left, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
 
-def test_two_processes_are_one(tmp_path: Path) -> None:
-    """The negatives are those of both: losses add up to that of all pairs, and gradients find their way back."""
+def test_two_ranks_are_one(tmp_path: Path) -> None:
+    """The negatives are those of both: losses add up to that of all pairs, gradients find their way back, and both come to the weights of one; a loss that is no number on one ends both."""
     pictures, texts, real = unit(6), unit(6), torch.tensor([True] * 5 + [False])
     both = marks([0, 1, 2, 3, 4, 5], [0, 1, 2, 2, 4, 5])
     torch.save((pictures.detach(), texts.detach(), both, real), tmp_path / "given.pt")
+    samples = [pair(16 * (number // 2)) for number in range(16)]  # each twice
+    samples[5].members["png"] = b"no picture"
+    config = sets_of(tmp_path, [Sample(f"{n:03}", one.members) for n, one in enumerate(samples)])
     forks = multiprocessing.get_context("fork")
-    processes = [forks.Process(target=one_of_two, args=(rank, tmp_path)) for rank in range(2)]
+    processes = [forks.Process(target=one_of_two, args=(rank, tmp_path, config)) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
+        assert 0 == process.exitcode
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
 
     loss = two_terms(pictures, texts, both, real, torch.ones(()), 0.1)
@@ -106,22 +138,39 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.cat([part[1] for part in parts]), pictures.grad)
     torch.testing.assert_close(torch.cat([part[2] for part in parts]), texts.grad)
 
+    alone = Towers(config, TOKENS).double()
+    losses = contrasted(alone, config)
+    for _, _, _, told, weights, error in parts:
+        assert all(step == pytest.approx(one, rel=1e-9) for step, one in zip(told, losses, strict=True))
+        for name, weight in alone.state_dict().items():
+            torch.testing.assert_close(weights[name], weight, rtol=1e-7, atol=1e-9)
+        assert "the loss is not finite; samples " in error
+
+
+def test_copies_do_not_push_each_other_away(tmp_path: Path) -> None:
+    """Where all pairs share their text, with and without a space in front, or their picture, there is nothing to be told apart, and no loss."""
+    for name, shared in (("text", "txt"), ("picture", "png")):
+        (tmp_path / name).mkdir()
+        samples = [pair(16 * number) for number in range(16)]
+        for one in samples:
+            one.members[shared] = samples[0].members[shared]
+        config = msgspec.structs.replace(sets_of(tmp_path / name, samples), updates=1, smoothing=0.0)
+        assert [{"pairs": 0.0, "again": 0.0}] == contrasted(Towers(config, TOKENS), config)
+
 
 def test_from_pairs_to_an_encoder(tmp_path: Path) -> None:
     """A few updates move both towers and the temperature; the encoder comes back from its folder as it was, with its mean and deviation."""
-    write(tmp_path, "0", [pair(16 * number) for number in range(16)])
-    sets = {"pairs": SetConfig(shards=[str(tmp_path)], batch=8, example=PAIRS)}
-    torch.manual_seed(0)
-    towers = Towers(CONFIG, TOKENS)
+    config = sets_of(tmp_path, [pair(16 * number) for number in range(16)])
+    towers = Towers(config, TOKENS)
     before = {name: one.clone() for name, one in towers.state_dict().items()}
-    losses = [step["pairs"] for step in contrast(towers, Stream(sets, TOKENS, SIDE), sets, TOKENS, CONFIG, HALF)]
+    losses = [step["pairs"] for step in contrasted(towers, config)]
 
     assert 4 == len(losses)
     assert losses[-1] < losses[0]
     moved = {name for name, one in towers.state_dict().items() if not torch.equal(one, before[name])}
     assert {"log_scale", "map_text.weight", "map_picture.weight"} <= moved
     assert any(name.startswith("vision.") for name in moved)
-    save_vision(towers, 16, HALF, tmp_path / "vision")
+    save_vision(towers, 16, config.normalise, tmp_path / "vision")
     again = VisionEncoder(type(towers.vision).from_pretrained(tmp_path / "vision"))
     pixels = torch.randn(2, 1, 3, 16, 16)
     torch.testing.assert_close(again(pixels), towers.encoder(pixels), rtol=0, atol=0)
@@ -135,4 +184,4 @@ def test_from_pairs_to_an_encoder(tmp_path: Path) -> None:
 def test_no_vision_model(settings: dict[str, Any]) -> None:
     """A configuration of another kind is refused."""
     with pytest.raises(ConfigError):
-        Towers(ContrastiveConfig(vision=settings, text=CONFIG.text), TOKENS)
+        Towers(msgspec.structs.replace(CONFIG, vision=settings), TOKENS)

@@ -6,6 +6,7 @@ From nothing, in seconds: a tokenizer, a language model and a vision encoder are
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -19,7 +20,7 @@ from trainer.data.shards import Shards, find_shards
 from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import Tokens, tokens_of
 from trainer.heldout import HeldOut, exchanged, held_out
-from trainer.load import Loaded, Normalisation, load_model
+from trainer.load import Loaded, load_model
 from trainer.loop import train
 from trainer.model.config import ModelConfig, ResamplerConfig, XattnConfig
 from trainer.optim import OptimConfig, optimizer
@@ -28,8 +29,7 @@ from trainer.pretrain import LanguageConfig, pretrain, texts_of
 torch.set_num_threads(1)  # the workers of a test run share the cores
 
 MEDIA = MediaConfig(side=SIDE)
-HALF = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-LANGUAGE = LanguageConfig(vocabulary=300, width=64, tokens=32, batch=64, updates=120)
+LANGUAGE = LanguageConfig(shards=[], vocabulary=300, width=64, tokens=32, batch=64, updates=120)
 VISION = {
     "model_type": "clip_vision_model",
     "hidden_size": 64,
@@ -40,10 +40,13 @@ VISION = {
     "patch_size": 8,
 }
 CONTRASTIVE = ContrastiveConfig(
+    sets={},
+    tokenizer="",
     vision=VISION,
-    text=TextTowerConfig(width=64, layers=2, heads=4, tokens=32),
+    text=TextTowerConfig(width=64, layers=2, heads=4),
     joint=64,
     smoothing=0.0,
+    media=MEDIA,
     updates=120,
     optim=OptimConfig(lr=2e-3, warmup=20, schedule="cosine", decay=0.0),
 )
@@ -73,14 +76,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = list(texts_of(Shards(find_shards([str(folder / "train")]))))
     losses = list(pretrain(texts, folder / "language", LANGUAGE))
     assert losses[-1] < 0.5 * losses[0]
-    sets = shapes(folder / "train", 64)
+    config = msgspec.structs.replace(CONTRASTIVE, sets=shapes(folder / "train", 64))
     tokens = language_tokens(folder)
-    torch.manual_seed(0)
-    towers = Towers(CONTRASTIVE, tokens)
-    stream = Stream(sets, tokens, MEDIA)
-    for _ in contrast(towers, stream, sets, tokens, CONTRASTIVE, HALF):
+    towers = Towers(config, tokens)
+    for _ in contrast(towers, Stream(config.sets, tokens, MEDIA), tokens, config):
         pass
-    save_vision(towers, SIDE, HALF, folder / "vision")
+    save_vision(towers, SIDE, config.normalise, folder / "vision")
     return folder
 
 

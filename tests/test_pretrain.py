@@ -13,7 +13,7 @@ from trainer.data.shards import Shards, find_shards
 from trainer.data.tokens import tokens_of
 from trainer.pretrain import LanguageConfig, pretrain, texts_of, train_tokenizer
 
-TINY = LanguageConfig(vocabulary=280, width=32, layers=2, heads=4, tokens=16, batch=8, updates=30)
+TINY = LanguageConfig(shards=[], vocabulary=280, width=32, layers=2, heads=4, tokens=16, batch=8, updates=30)
 
 
 def test_texts_of_shards(tmp_path: Path) -> None:

@@ -18,10 +18,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     read and decode beside each rank; 0 reads in the rank itself. `mode` says whether an update takes a batch of every set or one of a set drawn by its share; shards
     of a store are kept on this disk within `cache_bytes`, 0 for none. `mean` is what a set's loss is: the mean over examples of what their tokens sum up to, or the
     mean over tokens, both over the global batch. A run in which a rank begins nothing new for `hang_s` seconds ends; checkpoints and compiling have to fit.
+    The loss of sets that are `held_out` is measured at each checkpoint.
     `tensorboard` draws into the run's folder, `wandb` names a project of Weights & Biases to draw in.
     """
 
     sets: dict[str, SetConfig]
+    held_out: dict[str, SetConfig] = {}
     mode: Mode = "every"  # Flamingo 3.3
     model: ModelConfig = ModelConfig()
     media: MediaConfig = MediaConfig()

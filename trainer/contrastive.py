@@ -5,13 +5,14 @@
     ids ────▶ BERT ─────▶ mean over tokens ───▶ map ──▶ unit vectors ─┘
 
 Batches are those of `Stream` over sets of pairs; each set is a loss by itself, weighted, and their gradients are added up, so that no set is told apart
-by its source. With many processes the negatives are those of all of them. Two pairs with one caption, or with one picture, are no negatives of each other.
+by its source. With many ranks the negatives are those of all of them. Two pairs with one caption, or with one picture, are no negatives of each other.
 
-Shapes: B pairs of this process, N pairs of all, L tokens, E channels of the joint space.
+Shapes: B pairs of this rank, N pairs of all, L tokens, E channels of the joint space.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,43 +24,59 @@ from transformers import AutoConfig, AutoModel, BertConfig, BertModel, CLIPImage
 
 from schemas.errors import ConfigError
 from trainer.data.batch import Batch
+from trainer.data.media import MediaConfig
 from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import Tokens
 from trainer.data.window import IGNORED
 from trainer.load import Normalisation
+from trainer.loop import NotFinite
 from trainer.model.vision import VisionEncoder
 from trainer.optim import OptimConfig, rate
+from trainer.ranks import Ranks
+
+_MAX_LOG_SCALE = math.log(100)  # CLIP 2.5
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class TextTowerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A BERT of this size; `tokens` is the longest sequence."""
+    """A BERT of this size, for texts as long as the sets have them."""
 
     width: Count = 768  # BERT base, as `layers` and `heads`
     layers: Count = 12
     heads: Count = 12
-    tokens: Count = 64
 
 
 class ContrastiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`vision` is any vision model of transformers by its configuration: `model_type`, and the fields of that type.
+    """What an encoder is made of, and on what.
 
-    `smoothing` is the share of a label that goes to all that it is told apart from.
+    `sets` are pairs; `tokenizer`, a folder or a name of the hub, is for their texts; `vision` is any vision model of transformers by its configuration:
+    `model_type`, and the fields of that type. `smoothing` is the share of a label that goes to all that it is told apart from; `workers` are processes that
+    read and decode beside each rank.
     """
 
+    sets: dict[str, SetConfig]
+    tokenizer: str
     vision: dict[str, Any]
     text: TextTowerConfig = TextTowerConfig()
     joint: Count = 1376  # Flamingo B.1.3
     smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1  # Flamingo B.1.3
+    media: MediaConfig = MediaConfig(side=288)  # Flamingo B.1.3
     updates: Count = 10_000  # ours
     optim: OptimConfig = OptimConfig(
         lr=1e-3, warmup=0, schedule="linear", decay=0.0
     )  # Flamingo B.1.3; the clip is ours
+    workers: Annotated[int, msgspec.Meta(ge=0)] = 2
+    seed: int = 0
+
+    @property
+    def normalise(self) -> Normalisation:
+        """The padding's colour becomes 0, so a new encoder never sees it; of bytes spread evenly most are within 1."""
+        return Normalisation(mean=self.media.mean, std=(0.5, 0.5, 0.5))
 
 
 class Towers(nn.Module):
-    """Both towers, their maps to the joint space, and the temperature.
+    """Both towers, their maps to the joint space, and the temperature; new weights by `config.seed`.
 
     Raises:
         ConfigError: `vision` is no configuration of a vision model.
@@ -67,20 +84,21 @@ class Towers(nn.Module):
 
     def __init__(self, config: ContrastiveConfig, tokens: Tokens) -> None:
         super().__init__()
+        torch.manual_seed(config.seed)
         try:
             self.vision: PreTrainedModel = AutoModel.from_config(AutoConfig.for_model(**config.vision))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"vision: {str(error).splitlines()[0]}") from error
         self.encoder = VisionEncoder(self.vision)
-        self.text = BertModel(_bert(config.text, tokens), add_pooling_layer=False)
+        self.text = BertModel(_bert(config, tokens), add_pooling_layer=False)
         self.map_picture = nn.Linear(self.encoder.width, config.joint, bias=False)
         self.map_text = nn.Linear(config.text.width, config.joint, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())  # CLIP 2.5
 
     @property
     def scale(self) -> Tensor:
-        """What cosines are multiplied by: the inverse of the temperature, at most 100 (CLIP 2.5)."""
-        return self.log_scale.exp().clamp(max=100)
+        """What cosines are multiplied by: the inverse of the temperature."""
+        return self.log_scale.exp()
 
     def pictures(self, pixels_MT3HW: Tensor) -> Tensor:
         """[M, E] of normalised pixels."""
@@ -95,31 +113,32 @@ class Towers(nn.Module):
 
 
 def contrast(
-    towers: Towers,
-    stream: Stream,
-    sets: Mapping[str, SetConfig],
-    tokens: Tokens,
-    config: ContrastiveConfig,
-    normalise: Normalisation,
+    towers: Towers, stream: Stream, tokens: Tokens, config: ContrastiveConfig, ranks: Ranks = Ranks()
 ) -> Iterator[dict[str, float]]:
-    """Trains from where the stream is until `config.updates`; yields each update's loss by set, this process's part of it.
+    """Trains from where the stream is until `config.updates`; yields each update's loss by set, over all ranks.
 
     A set's loss is the mean over its pairs and both terms, in nats.
+
+    Raises:
+        NotFinite: before the weights are touched; on all ranks, since the gradient is the sum of theirs.
     """
-    optim = torch.optim.Adam(towers.parameters(), betas=config.optim.betas, weight_decay=config.optim.decay)
+    trained = list(towers.parameters())
+    ranks.same(trained)
+    optim = torch.optim.Adam(trained, betas=config.optim.betas, weight_decay=config.optim.decay)
     batches = iter(stream)
     for update in range(stream.state.step, config.updates):
-        losses = {}
-        for batch in next(batches):
-            loss = _batch_loss(towers, batch, tokens, config.smoothing, normalise)
-            (sets[batch.set].weight * loss).backward()
-            losses[batch.set] = float(loss.detach())
-        _add_up(towers)
-        nn.utils.clip_grad_norm_(towers.parameters(), config.optim.clip)
+        step = next(batches)
+        losses = torch.stack([_backward(towers, batch, tokens, config, ranks) for batch in step])
+        ranks.add_gradients(trained)
+        norm = nn.utils.clip_grad_norm_(trained, config.optim.clip)
+        if not torch.isfinite(norm):
+            raise NotFinite(update, [origin for batch in step for origin in batch.origins()])
         optim.param_groups[0]["lr"] = rate(update, config.updates, config.optim)
         optim.step()
+        with torch.no_grad():  # a bound on `scale` would leave it without gradient for good
+            towers.log_scale.clamp_(max=_MAX_LOG_SCALE)
         optim.zero_grad(set_to_none=True)
-        yield losses
+        yield dict(zip((batch.set for batch in step), ranks.add(losses).tolist(), strict=True))
 
 
 def save_vision(towers: Towers, side: int, normalise: Normalisation, folder: Path) -> None:
@@ -131,15 +150,22 @@ def save_vision(towers: Towers, side: int, normalise: Normalisation, folder: Pat
 
 
 def two_terms(
-    pictures_BE: Tensor, texts_BE: Tensor, marks_B2: Tensor, real_B: Tensor, scale: Tensor, smoothing: float = 0.0
+    pictures_BE: Tensor,
+    texts_BE: Tensor,
+    marks_B2: Tensor,
+    real_B: Tensor,
+    scale: Tensor,
+    smoothing: float = 0.0,
+    ranks: Ranks = Ranks(),
 ) -> Tensor:
-    """A process's part of the loss, picture to text and text to picture: parts of all processes add up to the mean over all pairs.
+    """A rank's part of the loss, picture to text and text to picture: parts of all ranks add up to the mean over all pairs.
 
     Pairs whose picture or text have the same mark, an int64 of each, are no negatives of each other; those that are not `real` count for nothing.
     """
-    pictures_NE, texts_NE, marks_N2, real_N = map(_gathered, (pictures_BE, texts_BE, marks_B2, real_B))
-    rank = distributed.get_rank() if distributed.is_initialized() else 0
-    own_B = torch.arange(len(real_B), device=real_B.device) + rank * len(real_B)
+    pictures_NE, texts_NE, marks_N2, real_N = (
+        _gathered(one, ranks) for one in (pictures_BE, texts_BE, marks_B2, real_B)
+    )
+    own_B = torch.arange(len(real_B), device=real_B.device) + ranks.rank * len(real_B)
     same_BN = (marks_B2[:, None] == marks_N2[None]).any(-1)
     told_apart_BN = (~same_BN & real_N).scatter(1, own_B[:, None], True)
     sums = [
@@ -157,16 +183,25 @@ def _nll(logits_BN: Tensor, own_B: Tensor, told_apart_BN: Tensor, smoothing: flo
     return (1 - smoothing) * own_nll_B + smoothing * others_B
 
 
-def _batch_loss(towers: Towers, batch: Batch, tokens: Tokens, smoothing: float, normalise: Normalisation) -> Tensor:
-    """The loss of a batch of pairs; each picture is encoded once."""
-    device = towers.log_scale.device
+def _backward(towers: Towers, batch: Batch, tokens: Tokens, config: ContrastiveConfig, ranks: Ranks) -> Tensor:
+    """Adds the weighted gradient of a rank's pairs, and returns its part of the set's loss; each picture is encoded once."""
     slots_B, real_B = batch.slots_BK[:, 0], batch.phi_BL.amax(dim=1) > 0
     picture_marks = torch.tensor([_mark(one.numpy().tobytes()) for group in batch.pixels for one in group])
     text_marks = torch.tensor([_mark(text.encode()) for text in _captions(batch, tokens)])
-    marks_B2 = torch.stack([picture_marks[slots_B], text_marks], dim=1).to(device)
-    pictures_ME = torch.cat([towers.pictures(normalise(group.to(device))) for group in batch.pixels])
-    texts_BE = towers.texts(batch.ids_BL.to(device), batch.mask_BL.to(device))
-    return two_terms(pictures_ME[slots_B], texts_BE, marks_B2, real_B.to(device), towers.scale, smoothing)
+    marks_B2 = torch.stack([picture_marks[slots_B], text_marks], dim=1)
+    pictures_ME = torch.cat([towers.pictures(config.normalise(group.to(ranks.device))) for group in batch.pixels])
+    texts_BE = towers.texts(batch.ids_BL.to(ranks.device), batch.mask_BL.to(ranks.device))
+    loss = two_terms(
+        pictures_ME[slots_B.to(ranks.device)],
+        texts_BE,
+        marks_B2.to(ranks.device),
+        real_B.to(ranks.device),
+        towers.scale,
+        config.smoothing,
+        ranks,
+    )
+    (config.sets[batch.set].weight * loss).backward()
+    return loss.detach()
 
 
 def _captions(batch: Batch, tokens: Tokens) -> list[str]:
@@ -183,44 +218,36 @@ def _mark(data: bytes) -> int:
 
 
 class _Gather(torch.autograd.Function):
-    """The rows of all processes in the order of ranks; each gets back the gradients that all have for its rows."""
+    """The rows of all ranks, in their order; each rank gets back the gradients that all have for its rows."""
 
     @staticmethod
-    def forward(ctx: Any, one: Tensor) -> Tensor:
-        rows = [torch.empty_like(one) for _ in range(distributed.get_world_size())]
+    def forward(ctx: Any, one: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
+        rows = [torch.empty_like(one) for _ in range(ranks.ranks)]
         distributed.all_gather(rows, one.contiguous())
         return torch.cat(rows)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        summed = grads[0].clone()
-        distributed.all_reduce(summed)
-        return summed.chunk(distributed.get_world_size())[distributed.get_rank()]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        ranks: Ranks = ctx.ranks
+        return ranks.add(grads[0].clone()).chunk(ranks.ranks)[ranks.rank], None
 
 
-def _gathered(one: Tensor) -> Tensor:
-    """The rows of all processes, or this one's where it is alone."""
-    gathered: Tensor = _Gather.apply(one) if distributed.is_initialized() else one
+def _gathered(one: Tensor, ranks: Ranks) -> Tensor:
+    """The rows of all ranks, or of the one that there is."""
+    gathered: Tensor = one if ranks.ranks == 1 else _Gather.apply(one, ranks)
     return gathered
 
 
-def _add_up(towers: Towers) -> None:
-    """The gradients of all processes' parts of the loss, summed."""
-    if distributed.is_initialized():
-        for one in towers.parameters():
-            if one.grad is not None:
-                distributed.all_reduce(one.grad)
-
-
-def _bert(config: TextTowerConfig, tokens: Tokens) -> BertConfig:
+def _bert(config: ContrastiveConfig, tokens: Tokens) -> BertConfig:
     """Without dropout: a run is repeatable whatever drew random numbers before."""
     return BertConfig(
         vocab_size=tokens.eoc + 1,
-        hidden_size=config.width,
-        intermediate_size=4 * config.width,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        max_position_embeddings=config.tokens,
+        hidden_size=config.text.width,
+        intermediate_size=4 * config.text.width,
+        num_hidden_layers=config.text.layers,
+        num_attention_heads=config.text.heads,
+        max_position_embeddings=max(one.example.tokens for one in config.sets.values()),
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )

@@ -39,13 +39,14 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
 def held_out(
     model: Flamingo, sets: Mapping[str, SetConfig], tokens: Tokens, media: MediaConfig, normalise: Any, seed: int = 0
 ) -> dict[str, HeldOut]:
-    """Every sample of each set once, in the set's own batches, with `seed` for the order and for windows.
+    """Every sample of each set once, in the set's own batches, with `seed` for the order and for windows; no picture is mirrored or recoloured.
 
     Raises:
         InputError: a set has too few examples with media to exchange any.
     """
     training = model.training
     model.eval()
+    media = msgspec.structs.replace(media, flip=0.0, colour=0.0)
     found = {}
     for name, one in sets.items():
         pairs = [

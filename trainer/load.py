@@ -6,7 +6,14 @@ from typing import Any
 import msgspec
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from schemas.errors import ConfigError, SurroundingsError
 from trainer.data.tokens import Tokens, tokens_of
@@ -50,12 +57,22 @@ def load_model(config: ModelConfig, seed: int = 0) -> Loaded:
     torch.manual_seed(seed)
     vision = _model(AutoModel, "model.vision", config.vision)
     language = _model(AutoModelForCausalLM, "model.language", config.language)
-    tokenizer = _from_pretrained(AutoTokenizer, "model.tokenizer", config.tokenizer or str(config.language))
+    tokenizer = load_tokenizer("model.tokenizer", config.tokenizer or str(config.language))
     pixels = _from_pretrained(AutoImageProcessor, "model.vision", config.vision, backend="pil")
     torch.manual_seed(seed)
     model = Flamingo(vision, language, config)
     normalise = Normalisation(mean=tuple(pixels.image_mean), std=tuple(pixels.image_std))
     return Loaded(model=model, tokens=tokens_of(tokenizer, model.eoc), normalise=normalise)
+
+
+def load_tokenizer(key: str, name: str) -> PreTrainedTokenizerFast:
+    """The tokenizer that the value of a configuration's key names.
+
+    Raises:
+        as `load_model`.
+    """
+    tokenizer: PreTrainedTokenizerFast = _from_pretrained(AutoTokenizer, key, name)
+    return tokenizer
 
 
 def outline(config: ModelConfig) -> Flamingo:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from schemas.document import Document
-from schemas.errors import InputError
+from schemas.errors import DataError, InputError
 from schemas.markup import IMAGE
 from trainer.data.shards import Shards
 from trainer.data.tokens import Tokens, tokens_of
@@ -33,8 +33,12 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The language model and its pretraining, all ours; `tokens` is the longest row, `vocabulary` the most that the tokenizer learns, 256 bytes among them."""
+    """The language model and its pretraining, all ours.
 
+    `shards` are tars, globs or folders of the text; `tokens` is the longest row, `vocabulary` the most that the tokenizer learns, 256 bytes among them.
+    """
+
+    shards: list[str]
     vocabulary: Annotated[int, msgspec.Meta(ge=258)] = 2048
     width: Count = 128
     layers: Count = 4
@@ -43,6 +47,7 @@ class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch: Count = 32
     updates: Count = 1000
     optim: OptimConfig = OptimConfig(lr=3e-3, warmup=20, schedule="cosine")
+    seed: int = 0
 
 
 def texts_of(shards: Shards) -> Iterator[str]:
@@ -74,25 +79,29 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=_BOS, eos_token=_EOS)
 
 
-def pretrain(texts: Sequence[str], folder: Path, config: LanguageConfig, seed: int = 0) -> Iterator[float]:
+def pretrain(texts: Sequence[str], folder: Path, config: LanguageConfig, device: str = "cpu") -> Iterator[float]:
     """Yields the loss of each update, in nats a token; after the last, the model and its tokenizer are in `folder`.
 
     Raises:
         InputError: there is no text.
+        DataError: the loss is no number.
     """
     if not any(texts):
         raise InputError("the shards hold no text to train a language model on")
     tokenizer = train_tokenizer(texts, config.vocabulary)
     rows = list(_rows(texts, tokens_of(tokenizer, len(tokenizer)), config.tokens))
-    torch.manual_seed(seed)
+    torch.manual_seed(config.seed)
     model = _language(tokenizer, config)
-    rng = np.random.default_rng(seed)
+    nn.Module.to(model, device)  # transformers types its own wrongly
+    rng = np.random.default_rng(config.seed)
     optim = torch.optim.AdamW(model.parameters(), betas=config.optim.betas, weight_decay=config.optim.decay)
     for update in range(config.updates):
         optim.param_groups[0]["lr"] = rate(update, config.updates, config.optim)
-        loss = _loss(model, [rows[row] for row in rng.integers(len(rows), size=config.batch)])
+        loss = _loss(model, [rows[row] for row in rng.integers(len(rows), size=config.batch)], device)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)
+        if not torch.isfinite(norm):
+            raise DataError(f"update {update}: the loss is not finite; try a lower optim.lr")
         optim.step()
         optim.zero_grad(set_to_none=True)
         yield float(loss.detach())
@@ -122,11 +131,12 @@ def _rows(texts: Sequence[str], tokens: Tokens, length: int) -> Iterator[NDArray
         yield from np.split(ids, range(length, len(ids), length))
 
 
-def _loss(model: LlamaForCausalLM, rows: Sequence[NDArray[np.int64]]) -> Tensor:
+def _loss(model: LlamaForCausalLM, rows: Sequence[NDArray[np.int64]], device: str) -> Tensor:
     """The mean over the tokens of rows, padded on the right."""
     labels_BL = torch.full((len(rows), max(len(row) for row in rows)), IGNORED)
     for number, row in enumerate(rows):
         labels_BL[number, : len(row)] = torch.from_numpy(row)
+    labels_BL = labels_BL.to(device)
     mask_BL = labels_BL != IGNORED
     out = model(input_ids=labels_BL.clamp(min=0), attention_mask=mask_BL.long(), use_cache=False)
     return set_loss(out.logits, labels_BL, len(rows), learnt_tokens(labels_BL), "token")
