@@ -1,4 +1,4 @@
-"""Frozen models by name or path, and what belongs to them: tokenizer, mean and deviation of pixels."""
+"""Frozen models by name, folder or GGUF file, and what belongs to them: tokenizer, mean and deviation of pixels."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -41,8 +42,10 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     normalise: Normalisation
 
 
-def load_model(config: ModelConfig, seed: int = 0) -> Loaded:
+def load_model(config: ModelConfig, seed: int = 0, normalise: Normalisation | None = None) -> Loaded:
     """The frozen models that a configuration names, with new trained parts between them; a language model that is a table begins with random weights.
+
+    Without `normalise` the vision model says what its pixels are.
 
     Raises:
         ConfigError: a name is missing, or names a model of another kind, or a table stands where weights are needed.
@@ -55,13 +58,11 @@ def load_model(config: ModelConfig, seed: int = 0) -> Loaded:
             "model.language is a table, which has no weights: name a model; or, to train it from nothing, set model.train_language and model.tokenizer"
         )
     torch.manual_seed(seed)
-    vision = _model(AutoModel, "model.vision", config.vision)
-    language = _model(AutoModelForCausalLM, "model.language", config.language)
+    vision, language = load_frozen(config)
     tokenizer = load_tokenizer("model.tokenizer", config.tokenizer or str(config.language))
-    pixels = _from_pretrained(AutoImageProcessor, "model.vision", config.vision, backend="pil")
+    normalise = normalise or _normalisation(vision, config.vision)
     torch.manual_seed(seed)
     model = Flamingo(vision, language, config)
-    normalise = Normalisation(mean=tuple(pixels.image_mean), std=tuple(pixels.image_std))
     return Loaded(model=model, tokens=tokens_of(tokenizer, model.eoc), normalise=normalise)
 
 
@@ -75,6 +76,17 @@ def load_tokenizer(key: str, name: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def load_frozen(config: ModelConfig) -> tuple[PreTrainedModel, PreTrainedModel]:
+    """Vision and language model, as they come.
+
+    Raises:
+        as `load_model`.
+    """
+    vision = _model(AutoModel, "model.vision", config.vision)
+    language = _model(AutoModelForCausalLM, "model.language", config.language)
+    return vision, language
+
+
 def outline(config: ModelConfig) -> Flamingo:
     """The model on the meta device: shapes alone, of which a table is enough, and of a name its `config.json`.
 
@@ -85,6 +97,15 @@ def outline(config: ModelConfig) -> Flamingo:
         vision = AutoModel.from_config(_shapes("model.vision", config.vision))
         language = AutoModelForCausalLM.from_config(_shapes("model.language", config.language))
         return Flamingo(vision, language, config)
+
+
+def _normalisation(vision: PreTrainedModel, name: str) -> Normalisation:
+    """That of a model's image processor; models of timm say it in their own configuration."""
+    stated = getattr(vision.config, "pretrained_cfg", None)
+    if stated is None:
+        pixels = _from_pretrained(AutoImageProcessor, "model.vision", name, backend="pil")
+        stated = {"mean": pixels.image_mean, "std": pixels.image_std}
+    return Normalisation(mean=tuple(stated["mean"]), std=tuple(stated["std"]))
 
 
 def _model(kind: Any, key: str, source: str | dict[str, Any]) -> Any:
@@ -106,10 +127,13 @@ def _shapes(key: str, source: str | dict[str, Any]) -> Any:
 def _from_pretrained(kind: Any, key: str, name: str, **options: Any) -> Any:
     if not name:
         raise ConfigError(f"{key} is not set; give a folder, or a name of the Hugging Face hub")
+    if name.endswith(".gguf"):
+        path, options = Path(name), {**options, "gguf_file": Path(name).name}
+        name = str(path.parent)
     try:
         return kind.from_pretrained(name, **options)
     except OSError as error:
         at_fault = ConfigError if Path(name).exists() else SurroundingsError
         raise at_fault(f"{key} = {name}: {str(error).splitlines()[0]}") from error
-    except ValueError as error:
-        raise ConfigError(f"{key} = {name}: {str(error).splitlines()[0]}") from error
+    except (ValueError, ImportError) as error:  # a package that this kind of model wants
+        raise ConfigError(f"{key} = {name}: {str(error).strip().splitlines()[0]}") from error

@@ -16,18 +16,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM
 
 from schemas.errors import ConfigError, OutputError, SchemaError, SurroundingsError
 from trainer.checkpoint import fingerprint
 from trainer.data.media import MediaConfig
-from trainer.load import Normalisation, load_model
+from trainer.load import Normalisation, load_frozen, load_model
 from trainer.model.config import ModelConfig
 from trainer.model.flamingo import Flamingo
 from trainer.prompt import Pretrained
 
 _CARD, _TRAINED, _TOKENIZER = "config.json", "trained.safetensors", "tokenizer"
-_FROZEN = {"vision": AutoModel, "language": AutoModelForCausalLM}
+_FROZEN = ("vision", "language")
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,7 +88,7 @@ def from_pretrained(folder: Path | str, vision: str = "", language: str = "") ->
     places = {part: str(folder / part) for part in _FROZEN if card.whole and (folder / part).exists()}
     places |= {part: name for part, name in (("vision", vision), ("language", language)) if name}
     config = msgspec.structs.replace(card.model, tokenizer=str(folder / _TOKENIZER), **places)
-    loaded = load_model(config)
+    loaded = load_model(config, normalise=card.normalise)
     for part, seen in _fingerprints(loaded.model).items():
         if seen != card.frozen[part]:
             raise ConfigError(f"{folder}: {getattr(config, part)} is not the {part} model that it was trained with")
@@ -99,7 +98,6 @@ def from_pretrained(folder: Path | str, vision: str = "", language: str = "") ->
     with torch.no_grad():
         for name, one in own.items():
             one.copy_(weights[name])
-    loaded = msgspec.structs.replace(loaded, normalise=card.normalise)
     return Pretrained(loaded=loaded, media=card.media)
 
 
@@ -113,8 +111,6 @@ def _fingerprints(model: Flamingo) -> dict[str, str]:
 
 def _copy_frozen(config: ModelConfig, folder: Path) -> None:
     """Vision and language model as their names give them; a language model that was made from a table is among what was trained."""
-    for part, kind in _FROZEN.items():
-        name = getattr(config, part)
-        if isinstance(name, str):
-            kind.from_pretrained(name).save_pretrained(folder / part)
-    AutoImageProcessor.from_pretrained(config.vision, backend="pil").save_pretrained(folder / "vision")
+    for part, frozen in zip(_FROZEN, load_frozen(config), strict=True):
+        if isinstance(getattr(config, part), str):
+            frozen.save_pretrained(folder / part)
