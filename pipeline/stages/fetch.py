@@ -18,18 +18,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pipeline.images import ImageConfig, prepare
+from pipeline.images import ImageConfig
 from pipeline.isolate import Note
 from pipeline.read.reference import copy_reference, read_reference
 from pipeline.read.source import Window
 from pipeline.runfolder import PartWriter, RunFolder, digest
-from pipeline.stages.media_part import Stored, media_members, media_row, sample_name
+from pipeline.stages.media_part import NOT_TAKEN, Stored, clips_of, media_members, media_of, media_row, sample_name
 from pipeline.stages.packed import KEY, Records, find_keys, first_of_runs, join, key_bytes, key_numbers, split
 from pipeline.stages.selection import hash_number
 from pipeline.store import Store
-from pipeline.video import webvtt
 from pipeline.video.config import VideoConfig
-from pipeline.video.cut import cut
 from schemas.drops import Drop, DropReason
 from schemas.shard import Sample, write_shard
 from schemas.tables import MEDIA, MEDIA_INDEX, MEDIA_URLS, TableWriter, read_table
@@ -218,23 +216,15 @@ def _write_media(
 def _media(task: ChunkTask, file: Any, reference: Records) -> list[Stored] | Drop:
     """What one reference gives: a picture, the clips of a video, the text of a track."""
     kind = KINDS[reference["kind"]]
-    if kind == "video" and not task.video.take:
-        return Drop(kind="video", reason=DropReason.VIDEO_NOT_TAKEN)
     if kind == "video":
-        return _clips(task, file, reference)
+        return _clips(task, file, reference) if task.video.take else NOT_TAKEN
     offset, length = int(reference["offset"]), int(reference["length"])
     if task.file.copied:
         file.seek(offset)
         data: bytes | Drop = file.read(length)
     else:
         data = read_reference(file, offset, length)
-    if isinstance(data, Drop):
-        return data
-    if kind == "track":
-        track = webvtt.checked(data)
-        return track if isinstance(track, Drop) else [track]
-    picture = prepare(data, task.config)
-    return picture if isinstance(picture, Drop) else [picture]
+    return data if isinstance(data, Drop) else media_of(data, kind, task.config, task.video)
 
 
 def _clips(task: ChunkTask, file: Any, reference: Records) -> list[Stored] | Drop:
@@ -247,8 +237,7 @@ def _clips(task: ChunkTask, file: Any, reference: Records) -> list[Stored] | Dro
             shutil.copyfileobj(Window(file, length), body)
         else:
             drop = copy_reference(file, offset, length, body, max_bytes=task.video.max_bytes)
-        clips = drop or cut(body, task.video)
-    return clips if isinstance(clips, Drop) else list(clips)
+        return drop or clips_of(body, task.video)
 
 
 def _table(task: LookupTask, folder: str, schema: Any, columns: list[str] | None) -> Any:

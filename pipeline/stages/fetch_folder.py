@@ -11,25 +11,22 @@ says is a row with a reason. What img2dataset could not get is a row with the re
 """
 
 import hashlib
-import io
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from pipeline.images import ImageConfig, Picture, prepare
+from pipeline.images import ImageConfig, Picture
 from pipeline.isolate import Note
 from pipeline.read.download_status import failure
 from pipeline.read.media_folder import FolderRow, MediaShard, read_media, read_offers, read_rows
 from pipeline.runfolder import RunFolder, digest
 from pipeline.stages.fetch import KINDS, STAGE, LookupTask
 from pipeline.stages.fetch_web import encode_detail
-from pipeline.stages.media_part import MediaSpool, Stored, media_members, media_row, sample_name
+from pipeline.stages.media_part import MediaSpool, Stored, media_members, media_of, media_row, sample_name
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_bytes, key_numbers, split
-from pipeline.video import webvtt
 from pipeline.video.config import VideoConfig
-from pipeline.video.cut import cut
 from schemas.drops import Drop, DropKind, DropReason
 from schemas.tables import MEDIA, MEDIA_URLS, read_table
 
@@ -207,19 +204,10 @@ def _media(task: TakeTask, one: Records, row: FolderRow, data: bytes) -> list[St
     # Where img2dataset was told to encode nothing anew, it looked at no size, and its hash is that of the very bytes.
     if row.size is None and row.hash_name and hashlib.new(row.hash_name, data).hexdigest() != row.hash:
         return _drop(one, DropReason.DIGEST_MISMATCH, row.hash_name)
-    match KINDS[one["kind"]]:
-        case "track":
-            track = webvtt.checked(data)
-            return track if isinstance(track, Drop) else [track]
-        case "video" if task.video.take:
-            clips = cut(io.BytesIO(data), task.video)
-            return clips if isinstance(clips, Drop) else list(clips)
-        case "video":
-            return _drop(one, DropReason.VIDEO_NOT_TAKEN)
-    picture = prepare(data, task.images)
-    if isinstance(picture, Drop):
-        return picture
-    return [picture] if row.size is None else _encoded_anew(one, row, row.size, picture)
+    found = media_of(data, KINDS[one["kind"]], task.images, task.video)
+    if isinstance(found, list) and isinstance(picture := found[0], Picture) and row.size is not None:
+        return _encoded_anew(one, row, row.size, picture)
+    return found
 
 
 def _encoded_anew(one: Records, row: FolderRow, stated: tuple[int, int], picture: Picture) -> list[Stored] | Drop:

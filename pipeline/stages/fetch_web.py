@@ -5,7 +5,6 @@ asked again; which URLs it holds, and its name, follow from the bucket's URLs al
 answers the same, the bytes are the same. Every URL that was asked is a row, whatever came of it.
 """
 
-import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,17 +13,15 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from pipeline.images import ImageConfig, prepare
+from pipeline.images import ImageConfig
 from pipeline.isolate import Note
 from pipeline.runfolder import RunFolder, digest
 from pipeline.stages.fetch import STAGE
 from pipeline.stages.media_index import key16
-from pipeline.stages.media_part import MediaSpool, Stored, media_members, media_row, sample_name
+from pipeline.stages.media_part import MediaSpool, Stored, clips_of, media_members, media_of, media_row, sample_name
 from pipeline.stages.wanted import Wanted, unpack_wanted
 from pipeline.urls import media_key
-from pipeline.video import webvtt
 from pipeline.video.config import VideoConfig
-from pipeline.video.cut import cut
 from pipeline.web.answer import Answer, Request
 from pipeline.web.config import FetchConfig
 from pipeline.web.download import Line
@@ -150,16 +147,9 @@ def _media(answer: Answer, kind: str, task: AskTask) -> list[Stored] | Drop:
     if answer.status != "ok":
         reason = DropReason(answer.status)
         return Drop(kind=about, reason=reason, value=answer.value, threshold=answer.threshold, detail=answer.detail)
-    if kind == "video":
-        file = answer.path or io.BytesIO(answer.body or b"")
-        clips = cut(file, task.video) if task.video.take else Drop(kind="video", reason=DropReason.VIDEO_NOT_TAKEN)
-        return clips if isinstance(clips, Drop) else list(clips)
-    body = answer.body or b""
-    if kind == "track":
-        track = webvtt.checked(body)
-        return track if isinstance(track, Drop) else [track]
-    picture = prepare(body, task.images)
-    return picture if isinstance(picture, Drop) else [picture]
+    if answer.path is not None:
+        return clips_of(answer.path, task.video)
+    return media_of(answer.body or b"", kind, task.images, task.video)
 
 
 def _row(one: Wanted, medium: Stored | Drop, task: AskTask, clip: int = 0) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The parts of the media table: its rows, and the tar in img2dataset's layout beside them, whether their bytes come from the crawl or the web."""
 
 import hashlib
+import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -8,14 +9,33 @@ from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 
-from pipeline.images import Picture, media_columns
+from pipeline.images import ImageConfig, Picture, media_columns, prepare
+from pipeline.video import webvtt
 from pipeline.video.columns import clip_columns
-from pipeline.video.cut import Clip
-from schemas.drops import Drop
+from pipeline.video.config import VideoConfig
+from pipeline.video.cut import Clip, cut
+from schemas.drops import Drop, DropReason
 from schemas.shard import Sample, write_shard
 from schemas.tables import MEDIA, TableWriter
 
 Stored: TypeAlias = Picture | Clip | bytes  # a picture, a clip of a video, the text of a track
+NOT_TAKEN = Drop(kind="video", reason=DropReason.VIDEO_NOT_TAKEN)
+
+
+def media_of(data: bytes, kind: str, images: ImageConfig, video: VideoConfig) -> list[Stored] | Drop:
+    """What the bytes behind a media URL give: a picture, the clips of a video, the text of a track."""
+    if kind == "video":
+        return clips_of(io.BytesIO(data), video)
+    medium = webvtt.checked(data) if kind == "track" else prepare(data, images)
+    return medium if isinstance(medium, Drop) else [medium]
+
+
+def clips_of(file: BinaryIO | str, video: VideoConfig) -> list[Stored] | Drop:
+    """The clips of a video, open or at a path."""
+    if not video.take:
+        return NOT_TAKEN
+    clips = cut(file, video)
+    return clips if isinstance(clips, Drop) else list(clips)
 
 
 def media_row(key: bytes, kind: str, medium: Stored | Drop, clip: int = 0) -> dict[str, Any]:
