@@ -14,6 +14,7 @@ from jobs.train_log import train_log
 from schemas.errors import ConfigError, OutputError, SurroundingsError
 from schemas.settings import write_settings
 from trainer.checkpoint import checkpoints, load, save
+from trainer.compute import prepare
 from trainer.config import TrainConfig
 from trainer.data.stream import Stream
 from trainer.heldout import held_out
@@ -48,6 +49,7 @@ def run(config: TrainConfig, out: Path, resume: bool) -> None:
 def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> None:
     loaded = load_model(config.model, config.seed)
     model = loaded.model.to(ranks.device)
+    prepare(model, config.compute)
     optim = optimizer(model, config.optim)
     media = msgspec.structs.replace(config.media, mean=loaded.normalise.mean)
     state = load(before, model, optim).stream if before else None

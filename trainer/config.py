@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from trainer.compute import ComputeConfig
 from trainer.data.media import MediaConfig
 from trainer.data.stream import Mode, SetConfig
 from trainer.loss import Mean
@@ -26,6 +27,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     held_out: dict[str, SetConfig] = {}
     mode: Mode = "every"  # Flamingo 3.3
     model: ModelConfig = ModelConfig()
+    compute: ComputeConfig = ComputeConfig()
     media: MediaConfig = MediaConfig()
     optim: OptimConfig = OptimConfig()
     mean: Mean = "example"  # Flamingo 3.3

@@ -40,11 +40,14 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Either may be a table of a configuration in transformers instead (`model_type` and its numbers), which has shapes but no weights. With `train_language`
     the language model is trained, too (Flamingo Table 10, viii): as it comes, or from nothing where it is a table, with the `tokenizer` named beside it.
+
+    `dtype` is that of frozen weights and of activations; what is trained is float32 in any case (Flamingo B.1.2 has bfloat16, as its presets do).
     """
 
     vision: str | dict[str, Any] = ""
     language: str | dict[str, Any] = ""
     tokenizer: str = ""
     train_language: bool = False
+    dtype: Literal["float32", "bfloat16"] = "float32"  # ours: what a CPU is fast with
     resampler: ResamplerConfig = ResamplerConfig()
     xattn: XattnConfig = XattnConfig()

@@ -23,7 +23,7 @@ from trainer.model.xattn import GatedCrossAttention, seen_media
 
 
 class Flamingo(nn.Module):
-    """The model; what is trained is float32, what is frozen has the type that it came with.
+    """The model; what is trained is float32, what is frozen has `config.dtype`, in which all compute.
 
     Raises:
         ConfigError: the language model is none that the gated layers fit into.
@@ -37,8 +37,8 @@ class Flamingo(nn.Module):
         self.language = language
         self.vision.requires_grad_(False)
         self.language.requires_grad_(config.train_language)
-        if config.train_language:
-            self.language.float()
+        for one in self.parameters():  # not buffers: positions that rotate by bfloat16 angles are other positions
+            one.data = one.data.to(torch.float32 if one.requires_grad else getattr(torch, config.dtype))
         resampler, xattn = config.resampler, config.xattn
         self.resampler = resampler_of(self.vision.width, resampler)
         self.eoc = add_tokens(language)
@@ -63,6 +63,11 @@ class Flamingo(nn.Module):
                 layer.gated.train(mode)
         return self
 
+    def computing(self) -> torch.autocast:
+        """Within it trained layers, too, compute in the type of the frozen ones, whatever they are kept in."""
+        device = self.resampler.latents.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
+
     def gates(self) -> list[float]:
         """How far the gated layers let the attention through, tanh(alpha), from the first on; none without gates."""
         alphas = [layer.gated.alpha_xattn for layer in self.layers if layer.gated is not None]
@@ -73,7 +78,8 @@ class Flamingo(nn.Module):
         """[M, R, C] of media in groups of one size, each [m, T, 3, height, width]; the groups' media follow one another."""
         with torch.no_grad():
             features = [self.vision(group) for group in pixels]
-        return torch.cat([self.resampler(group) for group in features])
+        with self.computing():
+            return torch.cat([self.resampler(group) for group in features])
 
     def looking(self, phi_BL: Tensor, slots_BK: Tensor) -> Looking:
         """Which media each token looks at, in the way of this model, before it is said what they are."""
@@ -96,15 +102,16 @@ class Flamingo(nn.Module):
         medium. It ends at `<EOC>` or the end of text, unless `eos_token_id` says otherwise. Keys and values of media are made once.
         """
         looking = self.looking(phi_BL, slots_BK)
-        keys_values = {
-            layer.number: layer.gated.keys_values(latents_MRC, slots_BK)
-            for layer in self.layers
-            if layer.gated is not None
-        }
+        with self.computing():
+            keys_values = {
+                layer.number: layer.gated.keys_values(latents_MRC, slots_BK)
+                for layer in self.layers
+                if layer.gated is not None
+            }
         ends = [self.eoc, self.language.generation_config.eos_token_id]
         options.setdefault("eos_token_id", [one for one in ends if isinstance(one, int)])
         options.setdefault("pad_token_id", self.eoc)
-        with looking_at(looking._replace(keys_values=keys_values)):
+        with self.computing(), looking_at(looking._replace(keys_values=keys_values)):
             said: Tensor = self.language.generate(input_ids=ids_BL, attention_mask=attention_mask, **options)  # type: ignore[operator]
         return said
 
@@ -117,7 +124,7 @@ class Flamingo(nn.Module):
         attention_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits [B, L, V]. `phi_BL` is the medium of each token, from 1 on, 0 for none; `slots_BK` where a row's media stand among the latents."""
-        with looking_at(self.looking(phi_BL, slots_BK)._replace(latents_MRC=latents_MRC)):
+        with self.computing(), looking_at(self.looking(phi_BL, slots_BK)._replace(latents_MRC=latents_MRC)):
             out = self.language(input_ids=ids_BL, attention_mask=attention_mask, use_cache=False)
         logits: Tensor = out.logits
         return logits
