@@ -11,10 +11,11 @@ export UV_PYTHON_DOWNLOADS := never
 # uv of the PATH if it runs, else the one that setup puts into the environment.
 UV = $$(uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 # pip knows settings that uv does not read (pip.conf, certificates of the system), so it is the second try.
-INSTALL = install() { $(UV) pip install --quiet --python $(BIN)/python "$$@" || { \
-    echo "uv could not; trying pip" >&2; $(BIN)/python -m ensurepip >/dev/null 2>&1; $(BIN)/python -m pip install --quiet "$$@"; }; }; install
+INSTALL = install() { $(UV) pip install --quiet --python $${into:-$(BIN)}/python "$$@" || { \
+    echo "uv could not; trying pip" >&2; $${into:-$(BIN)}/python -m ensurepip >/dev/null 2>&1; \
+    $${into:-$(BIN)}/python -m pip install --quiet "$$@"; }; }; install
 
-.PHONY: help setup demo test test-slow lint format bench lock wheel clean
+.PHONY: help setup demo test test-slow lint format bench bench-trainer lock wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -65,8 +66,21 @@ format: setup ## formats, and mends what the linter can mend
 	@touch $@
 
 bench: .venv/bench-installed ## speed and quality beside the peers, as tables
-	@set -e; for file in tests/bench/bench_*.py; do \
+	@set -e; for file in $(filter-out tests/bench/bench_trainer_%,$(wildcard tests/bench/bench_*.py)); do \
 	    name=$$(basename $$file .py); printf '\n== %s\n' $$name; $(BIN)/python -m tests.bench.$$name; \
+	done
+
+# mosaicml-streaming wants older numpy, xxhash and transformers, open-flamingo an older torch. Both run with newer ones, so all contestants have the same.
+.venv-bench/installed: .venv/installed tests/bench/constraints.txt
+	@set -e; into=.venv-bench/bin; $(BIN)/python -m venv --clear --without-pip .venv-bench; \
+	echo "installing m3w with [trainer,bench-trainer] into .venv-bench"; \
+	$(INSTALL) --constraint constraints.txt --constraint tests/bench/constraints.txt --editable '.[trainer,bench-trainer]'; \
+	install --constraint tests/bench/constraints.txt --no-deps mosaicml-streaming open-flamingo; \
+	touch $@
+
+bench-trainer: .venv-bench/installed ## speed of stream and training step beside the peers, in an environment of its own
+	@set -e; for file in tests/bench/bench_trainer_*.py; do \
+	    name=$$(basename $$file .py); printf '\n== %s\n' $$name; .venv-bench/bin/python -W ignore -m tests.bench.$$name; \
 	done
 
 # torch stays out: its CPU and CUDA builds have versions of their own, and the range in pyproject.toml holds.
@@ -80,5 +94,5 @@ wheel: setup ## the wheel, in dist/
 	@$(UV) build --quiet --wheel --out-dir dist . && ls dist/*.whl
 
 clean: ## everything that the commands above made
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis m3w-demo
+	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis m3w-demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
