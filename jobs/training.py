@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -13,9 +14,10 @@ from jobs.held_out import table, write
 from jobs.train_log import train_log
 from schemas.errors import ConfigError, OutputError, SurroundingsError
 from schemas.settings import write_settings
-from trainer.checkpoint import checkpoints, load, save
+from trainer.checkpoint import checkpoints, fingerprint, load, save
 from trainer.compute import prepare
 from trainer.config import TrainConfig
+from trainer.data.features import FeatureCache
 from trainer.data.stream import Stream
 from trainer.heldout import held_out
 from trainer.load import load_model
@@ -53,6 +55,7 @@ def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> N
     optim = optimizer(model, config.optim)
     media = msgspec.structs.replace(config.media, mean=loaded.normalise.mean)
     state = load(before, model, optim).stream if before else None
+    encoder = f"{fingerprint(model.vision)} transformers {version('transformers')} {loaded.normalise}"
     stream = Stream(
         config.sets,
         loaded.tokens,
@@ -64,6 +67,7 @@ def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> N
         workers=config.workers,
         mode=config.mode,
         cache_bytes=config.cache_bytes,
+        features=FeatureCache(encoder, media, config.feature_bytes) if config.feature_bytes else None,
         total=ranks.counts,
     )
     writes = ranks.rank == 0

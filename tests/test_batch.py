@@ -26,7 +26,7 @@ def example(number: int, media: list[tuple[int, int]], text: int) -> Example:
     window = Window(
         ids=looks + 7, phi=looks, labels=np.full(len(looks), IGNORED, np.int32), media=list(range(len(media)))
     )
-    return Example(key=str(number), window=window, pixels=[medium(*one) for one in media])
+    return Example(key=str(number), window=window, media=[medium(*one) for one in media], names=[""] * len(media))
 
 
 ROWS = st.lists(st.tuples(st.lists(COLOURS, max_size=5), st.integers(1, 30)), min_size=1, max_size=12)

@@ -13,7 +13,7 @@ from transformers import CLIPImageProcessorPil
 
 from jobs.cli import main
 from jobs.train_log import TrainLog
-from tests.test_stream import pair, write
+from tests.test_stream import document, pair, write
 from tests.tiny_models import language, tokenizer, vision
 from trainer.loop import Step
 
@@ -82,6 +82,42 @@ def test_train_and_resume(config: Path, tmp_path: Path, capsys: pytest.CaptureFi
     weights = [load_file(out / "step-00000006" / "trained.safetensors") for out in (whole, halves)]
     assert all((weights[0][name] == one).all() for name, one in weights[1].items())
     assert "tokens = 32" in (whole / "config.toml").read_text()
+
+
+def test_sets_drawn_by_share(config: Path, tmp_path: Path) -> None:
+    """With mode = weighted an update takes a batch of one set; two sets come about by their shares, the same ones after a resume."""
+    shards = tmp_path / "pages"
+    shards.mkdir()
+    write(shards, "0", [document(number, number % 3) for number in range(12)])
+    toml = tmp_path / "weighted.toml"
+    pages = f'sets.pages = {{shards = ["{shards}"], batch = 3, share = 1}}'
+    toml.write_text('mode = "weighted"\n' + pages + config.read_text().replace("batch = 4", "batch = 4, share = 2"))
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert 0 == main(["train", str(toml), "--out", str(whole), "--set", "updates=12"])
+    assert 0 == main(["train", str(toml), "--out", str(halves), "--set", "updates=5"])
+    assert 0 == main(["train", str(toml), "--out", str(halves), "--set", "updates=12", "--resume"])
+    taken = [list(step["losses"]) for step in log(whole)]
+
+    assert {("pairs",), ("pages",)} == set(map(tuple, taken))
+    assert taken.count(["pairs"]) > taken.count(["pages"])
+    assert [step["losses"] for step in log(whole)] == [step["losses"] for step in log(halves)]
+
+
+def test_kept_features(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With feature_bytes a second run decodes no picture, and comes to the same losses."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    keeping = ["train", str(config), "--set", "feature_bytes=1_000_000", "--out"]
+    assert 0 == main(["train", str(config), "--out", str(tmp_path / "without")])
+    assert 0 == main([*keeping, str(tmp_path / "first")])
+    monkeypatch.setattr("trainer.data.example.picture_by", lambda *_: pytest.fail("decoded"))
+    assert 0 == main([*keeping, str(tmp_path / "second")])
+    losses = [[step["losses"]["pairs"] for step in log(tmp_path / out)] for out in ("without", "first", "second")]
+
+    for others in losses[1:]:
+        assert others == pytest.approx(losses[0], rel=1e-5)
+    assert {step["images"] for step in log(tmp_path / "without")} == {
+        step["images"] for step in log(tmp_path / "second")
+    }
 
 
 def test_told_to_stop(

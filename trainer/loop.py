@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from schemas.errors import DataError
 from trainer.data.batch import Batch
+from trainer.data.features import FeatureCache
 from trainer.data.pieces import pieces
 from trainer.data.stream import SetConfig, Stream
 from trainer.loss import Mean, learnt_tokens, set_loss
@@ -85,7 +86,7 @@ def train(
         ranks.at(f"computes update {number}")
         parts = torch.stack(
             [
-                backward(model, batch, sets[batch.set], learnt, normalise, mean, ranks.device)
+                backward(model, batch, sets[batch.set], learnt, normalise, mean, ranks.device, stream.features)
                 for batch, learnt in zip(step, tokens, strict=True)
             ]
         )
@@ -102,7 +103,7 @@ def train(
         counts = ranks.counts(_counts(step))
         yield Step(
             number=number,
-            losses=dict(zip((batch.set for batch in step), ranks.add(parts).tolist(), strict=True)),
+            losses=losses,
             norm=float(norm),
             lr=lr,
             examples=counts[0],
@@ -125,12 +126,19 @@ def _not_finite(number: int, losses: Mapping[str, float], step: Sequence[Batch],
 
 
 def backward(
-    model: Flamingo, batch: Batch, config: SetConfig, tokens: Tensor, normalise: Any, mean: Mean, device: str
+    model: Flamingo,
+    batch: Batch,
+    config: SetConfig,
+    tokens: Tensor,
+    normalise: Any,
+    mean: Mean,
+    device: str,
+    kept: FeatureCache | None = None,
 ) -> Tensor:
     """Adds the weighted gradient of a rank's batch, piece by piece, and returns its part of the set's loss; `tokens` are learnt by all ranks together."""
     total = torch.zeros((), device=device, dtype=torch.float64)
     for piece in pieces(batch, config.micro_batch):
-        loss = loss_of(model, piece, config.batch, normalise, tokens, mean, device)
+        loss = loss_of(model, piece, config.batch, normalise, tokens, mean, device, kept)
         (config.weight * loss).backward()
         total += loss.detach()
     return total
@@ -144,9 +152,13 @@ def loss_of(
     tokens: Tensor | None = None,
     mean: Mean = "example",
     device: str = "cpu",
+    kept: FeatureCache | None = None,
 ) -> Tensor:
     """The part that a batch is of its set's loss, whose global batch has so many examples and learnt tokens (None: this batch's)."""
-    latents = model.latents([normalise(group.to(device, non_blocking=True)) for group in batch.pixels])
+    features = model.features([normalise(group.to(device, non_blocking=True)) for group in batch.pixels])
+    if kept is not None:
+        kept.keep(batch.names, features)
+    latents = model.resampled([*features, *(group.to(device, non_blocking=True) for group in batch.features)])
     ids_BL, phi_BL, slots_BK, mask_BL, labels_BL = (
         one.to(device, non_blocking=True)
         for one in (batch.ids_BL, batch.phi_BL, batch.slots_BK, batch.mask_BL, batch.labels_BL)
@@ -159,10 +171,15 @@ def _counts(batches: Sequence[Batch]) -> list[int]:
     """Examples, images, tokens and faults of this rank's batches."""
     return [
         sum(len(batch.keys) for batch in batches),
-        sum(len(group) * group.shape[1] for batch in batches if batch.phi_BL.any() for group in batch.pixels),
+        sum(_images(batch) for batch in batches),
         sum(int(batch.mask_BL.sum()) for batch in batches),
         sum(len(batch.faults) for batch in batches),
     ]
+
+
+def _images(batch: Batch) -> int:
+    """Frames of the media that tokens look at."""
+    return sum(len(group) * group.shape[1] for group in (*batch.pixels, *batch.features)) if batch.phi_BL.any() else 0
 
 
 def _memory_gb(device: str) -> float:

@@ -7,7 +7,8 @@ a padded one. So the memory that the encoder takes is bounded, too.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -28,7 +29,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     `ids_BL`, `phi_BL` (1 for an example's first medium, 0 for none), `labels_BL` and `slots_BK` (where an example's media stand among all) are int64;
     `mask_BL` is False on padding. `pixels` are uint8 [m, T, 3, side, side], all of a group of one number of frames; groups follow one another.
-    A batch without a single medium holds one of zeros, so that the vision part takes part in every step. Of each row `keys`, `epochs` and `shards`
+    A batch without a single medium holds one of zeros, so that the vision part takes part in every step. `features` [m, T, S, C] are those of media that the encoder
+    has seen before; their groups follow those of `pixels`. `names`, one a medium of `pixels`, are those under which its features may be kept, empty where not. Of each row `keys`, `epochs` and `shards`
     (URLs) say where it was read; `faults` name those that broke.
     """
 
@@ -39,6 +41,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     mask_BL: Tensor
     slots_BK: Tensor
     pixels: list[Tensor]
+    features: list[Tensor]
+    names: list[str]
     keys: list[str]
     epochs: list[int]
     shards: list[str]
@@ -47,7 +51,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     def pin_memory(self) -> "Batch":
         """The batch in memory from which a GPU copies by itself; torch's loader calls this."""
         fields = {name: getattr(self, name).pin_memory() for name in _TENSORS}
-        return msgspec.structs.replace(self, **fields, pixels=[group.pin_memory() for group in self.pixels])
+        pixels, features = ([group.pin_memory() for group in groups] for groups in (self.pixels, self.features))
+        return msgspec.structs.replace(self, **fields, pixels=pixels, features=features)
 
     def origins(self) -> list[str]:
         """Of each row set, epoch, shard and key, for who looks for the cause of a loss."""
@@ -64,7 +69,13 @@ def collate(name: str, examples: Sequence[Example], side: int) -> Batch:
         tokens = len(one.window.ids)
         ids[row, :tokens], phi[row, :tokens], labels[row, :tokens] = one.window.ids, one.window.phi, one.window.labels
         mask[row, :tokens] = True
-    pixels, slots = packed_media([one.pixels for one in examples], side)
+    groups, slots = packed_media([one.media for one in examples], side)
+    pixels, features = parted(groups)
+    names = [""] * sum(map(len, pixels))
+    for one, places in zip(examples, slots.tolist(), strict=True):
+        for kept, place in zip(one.names, places, strict=False):
+            if place < len(names):
+                names[place] = kept
     return Batch(
         set=name,
         ids_BL=torch.from_numpy(ids),
@@ -73,6 +84,8 @@ def collate(name: str, examples: Sequence[Example], side: int) -> Batch:
         mask_BL=torch.from_numpy(mask),
         slots_BK=slots,
         pixels=pixels,
+        features=features,
+        names=names,
         keys=[one.key for one in examples],
         epochs=[one.epoch for one in examples],
         shards=[one.shard for one in examples],
@@ -97,29 +110,41 @@ def in_buckets(group: Tensor) -> list[Tensor]:
     return list(group.split(sizes))
 
 
-def packed_media(media: Sequence[Sequence[Pixels]], side: int) -> tuple[list[Tensor], Tensor]:
+def parted(groups: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Groups of media by what they are: pixels, which are bytes, and features."""
+    pixels = [group for group in groups if group.dtype == torch.uint8]
+    return pixels, list(groups[len(pixels) :])
+
+
+def packed_media(media: Sequence[Sequence[Pixels | Tensor]], side: int) -> tuple[list[Tensor], Tensor]:
     """The media of rows in groups of one number of frames, each once; and for each row [B, K] where its media are, the groups in a row.
 
-    Rows without a single medium among them get one of zeros.
+    Features stand behind all pixels. Rows without a single medium among them get one of zeros.
     """
-    groups: dict[int, dict[bytes, int]] = {}
+    groups: dict[tuple[bool, int], dict[bytes, int]] = {}
+    held: dict[tuple[bool, int], list[Any]] = {}
+    places = []
     for of_row in media:
         for medium in of_row:
-            group = groups.setdefault(len(medium), {})
-            group.setdefault(medium.tobytes(), len(group))
+            kind = isinstance(medium, Tensor), len(medium)
+            group = groups.setdefault(kind, {})
+            place = group.setdefault(_content(medium), len(group))
+            if place == len(held.setdefault(kind, [])):
+                held[kind].append(medium)
+            places.append((kind, place))
     first, begins = 0, {}
-    for frames in sorted(groups):
-        begins[frames] = first
-        first += len(groups[frames])
+    for kind in sorted(groups):
+        begins[kind] = first
+        first += len(groups[kind])
     slots = np.zeros((len(media), max(1, *map(len, media))), np.int64)
+    ahead = iter(places)
     for row, of_row in enumerate(media):
-        for slot, medium in enumerate(of_row):
-            slots[row, slot] = begins[len(medium)] + groups[len(medium)][medium.tobytes()]
+        slots[row, : len(of_row)] = [begins[kind] + place for kind, place in islice(ahead, len(of_row))]
     if not groups:
         return [torch.zeros((1, 1, 3, side, side), dtype=torch.uint8)], torch.from_numpy(slots)
-    shape = (-1, 3, side, side)
-    packed = [
-        np.stack([np.frombuffer(data, np.uint8).reshape(shape) for data in groups[frames]]) for frames in sorted(groups)
-    ]
-    parts = [part for group in packed for part in in_buckets(torch.from_numpy(group))]
-    return parts, torch.from_numpy(slots)
+    packed = [torch.stack(held[kind]) if kind[0] else torch.from_numpy(np.stack(held[kind])) for kind in sorted(held)]
+    return [part for group in packed for part in in_buckets(group)], torch.from_numpy(slots)
+
+
+def _content(medium: Pixels | Tensor) -> bytes:
+    return medium.flatten().view(torch.uint8).numpy().tobytes() if isinstance(medium, Tensor) else medium.tobytes()

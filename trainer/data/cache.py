@@ -32,10 +32,10 @@ def cached(fs: Any, path: str, name: str, size: int, limit: int) -> Path | None:
     folder = cache_folder("shards")
     kept, part = folder / f"{name}.tar", folder / f"{name}.{size}.part"
     if not kept.exists():
-        with _locked(part):
+        with locked(part):
             if not kept.exists():
                 try:
-                    with _locked(folder / "room.lock"):
+                    with locked(folder / "room.lock"):
                         if not _make_room(folder, limit):
                             return None
                     fs.get_file(path, str(part))
@@ -48,6 +48,20 @@ def cached(fs: Any, path: str, name: str, size: int, limit: int) -> Path | None:
                 part.unlink(missing_ok=True)
     os.utime(kept)
     return kept
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of the file that has the name now, made if need be."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _is_at(path, handle):
+                yield
+                return
+        finally:
+            os.close(handle)
 
 
 def _make_room(folder: Path, limit: int) -> bool:
@@ -76,20 +90,6 @@ def _is_stale(part: Path) -> bool:
     finally:
         os.close(handle)
     return True
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock of the file that has the name now, made if need be."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if _is_at(path, handle):
-                yield
-                return
-        finally:
-            os.close(handle)
 
 
 def _is_at(path: Path, handle: int) -> bool:

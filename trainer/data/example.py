@@ -1,19 +1,20 @@
-"""A sample of a shard to an example: its window and the pixels of the media in it.
+"""A sample of a shard to an example: its window and the media in it.
 
 All chance of an example is a function of (seed, epoch, sample key), and of the medium's number: who reads it, and when, changes nothing.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Final
 
 import msgspec
 import numpy as np
+from torch import Tensor
 
 from schemas.document import Document, Text
 from schemas.errors import SchemaError
 from schemas.shard import Sample
 from trainer.data.clips import clip
-from trainer.data.media import MediaConfig, MediumError, Pixels, picture
+from trainer.data.features import FeatureCache
+from trainer.data.media import MediaConfig, MediumError, Pixels, picture_by
 from trainer.data.tokens import Tokens
 from trainer.data.window import IGNORED, Window, document_window, pair_window
 
@@ -32,42 +33,58 @@ class ExampleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """A window with the pixels of its media, [T, 3, side, side] each; `fault` says why it is empty, `epoch` and `shard` (its URL) where it was read."""
+    """A window with its media: pixels [T, 3, side, side], or the encoder's features of them, [T, S, C], where those are kept.
+
+    `names` are those under which they are, or may be, kept; `fault` says why an example is empty, `epoch` and `shard` (its URL) where it was read.
+    """
 
     key: str
     window: Window
-    pixels: list[Pixels]
+    media: list[Pixels | Tensor]
+    names: list[str]
     fault: str = ""
     epoch: int = 0
     shard: str = ""
 
 
 def example_of(
-    sample: Sample, tokens: Tokens, config: ExampleConfig, media: MediaConfig, chance: tuple[int, int]
+    sample: Sample,
+    tokens: Tokens,
+    config: ExampleConfig,
+    media: MediaConfig,
+    chance: tuple[int, int],
+    features: FeatureCache | None = None,
 ) -> Example:
     """The example of a document or a pair; `chance` is (seed, epoch). A broken sample is an empty example, from which nothing is learnt."""
     seeds = [*chance, int.from_bytes(sample.key.encode()[-16:], "big")]
     try:
         window, members = _window(sample, tokens, config, np.random.default_rng(seeds))
-        pixels = [
-            _pixels(member)(sample.members[member], media, np.random.default_rng([*seeds, number]))
+        seen = [
+            _medium(sample.members[member], member, media, np.random.default_rng([*seeds, number]), features)
             for number, member in zip(window.media, members, strict=True)
         ]
     except (MediumError, SchemaError, msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
         return empty(sample.key, f"{type(error).__name__}: {error}")
-    return Example(key=sample.key, window=window, pixels=pixels)
+    return Example(key=sample.key, window=window, media=[one for one, _ in seen], names=[name for _, name in seen])
 
 
-def _pixels(member: str) -> Callable[[bytes, MediaConfig, np.random.Generator], Pixels]:
-    """What makes pixels of a member."""
-    return clip if member.rpartition(".")[2] in CLIPS else picture
+def _medium(
+    data: bytes, member: str, config: MediaConfig, rng: np.random.Generator, features: FeatureCache | None
+) -> tuple[Pixels | Tensor, str]:
+    """A member's pixels, or its features where they are kept, and the name that they have there."""
+    if member.rpartition(".")[2] in CLIPS:
+        return clip(data, config, rng), ""
+    chance = rng.random(4)
+    name = features.name(data, chance) if features else ""
+    kept = features.read(name) if features and name else None
+    return (picture_by(data, config, chance) if kept is None else kept), name
 
 
 def empty(key: str, fault: str) -> Example:
     """The slot of a sample that is not there: one token, nothing learnt."""
     none = np.zeros(1, dtype=np.int32)
     window = Window(ids=none, phi=none, labels=none + IGNORED, media=[])
-    return Example(key=key, window=window, pixels=[], fault=fault)
+    return Example(key=key, window=window, media=[], names=[], fault=fault)
 
 
 def _window(

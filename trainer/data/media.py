@@ -67,22 +67,31 @@ def picture(data: bytes, config: MediaConfig, rng: np.random.Generator) -> Pixel
     Raises:
         MediumError: not a picture that decodes, or one of more than `max_pixels`.
     """
+    return picture_by(data, config, rng.random(4))
+
+
+def picture_by(data: bytes, config: MediaConfig, chance: NDArray[np.float64]) -> Pixels:
+    """The same, by the four numbers that chance has drawn for `augmented`."""
     try:
         with warnings.catch_warnings(action="ignore"):  # Pillow's, of what is odd in a file: it decodes, or it does not
             image = _decoded(data, config)
     except _FAULTS as error:
         raise MediumError(f"{type(error).__name__}: {error}") from error
-    return square(augmented(image, config, rng.random(4)), config)[None]
+    return square(augmented(image, config, chance), config)[None]
+
+
+def is_mirrored(config: MediaConfig, chance: NDArray[np.float64]) -> bool:
+    """Whether `augmented` mirrors."""
+    return bool(chance[0] < config.flip)
 
 
 def augmented(image: Image.Image, config: MediaConfig, chance: NDArray[np.float64]) -> Image.Image:
     """Mirrored and recoloured by four numbers of [0, 1), which are drawn whatever is switched on."""
-    flip, *factors = chance
-    if flip < config.flip:
+    if is_mirrored(config, chance):
         image = ImageOps.mirror(image)
     if config.colour:
         kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
-        for kind, factor in zip(kinds, factors, strict=True):
+        for kind, factor in zip(kinds, chance[1:], strict=True):
             image = kind(image).enhance(1 + config.colour * (2 * factor - 1))
     return image
 

@@ -6,7 +6,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from trainer.data.batch import Batch, in_buckets, padded_length
+from trainer.data.batch import Batch, in_buckets, padded_length, parted
 
 
 def pieces(batch: Batch, rows: int) -> Iterator[Batch]:
@@ -26,7 +26,9 @@ def _piece(batch: Batch, rows: slice) -> Batch:
     phi_bL, slots_bK = batch.phi_BL[rows, :length], batch.slots_BK[rows]
     # The tags of a row look at its media, so the largest medium that a token looks at is how many it has.
     has_bK = torch.arange(1, slots_bK.shape[1] + 1) <= phi_bL.amax(1, keepdim=True)
-    pixels, places = _only(batch.pixels, slots_bK[has_bK].unique())
+    wanted = slots_bK[has_bK].unique()
+    groups, places = _only([*batch.pixels, *batch.features], wanted)
+    pixels, features = parted(groups)
     return msgspec.structs.replace(
         batch,
         ids_BL=batch.ids_BL[rows, :length],
@@ -35,6 +37,8 @@ def _piece(batch: Batch, rows: slice) -> Batch:
         mask_BL=batch.mask_BL[rows, :length],
         slots_BK=torch.where(has_bK, places[slots_bK], 0),
         pixels=pixels,
+        features=features,
+        names=[batch.names[place] for place in wanted.tolist() if place < len(batch.names)] or [""] * len(pixels),
         keys=batch.keys[rows],
         epochs=batch.epochs[rows],
         shards=batch.shards[rows],
@@ -42,16 +46,16 @@ def _piece(batch: Batch, rows: slice) -> Batch:
     )
 
 
-def _only(pixels: list[Tensor], wanted: Tensor) -> tuple[list[Tensor], Tensor]:
+def _only(groups: list[Tensor], wanted: Tensor) -> tuple[list[Tensor], Tensor]:
     """The wanted media of all groups (none: the first, which nobody looks at), and for each old place its new one."""
-    media = sum(len(group) for group in pixels)
+    media = sum(len(group) for group in groups)
     if not len(wanted):
-        return [pixels[0][:1]], torch.zeros(media, dtype=torch.int64)
+        return [groups[0][:1]], torch.zeros(media, dtype=torch.int64)
     places = torch.zeros(media, dtype=torch.int64)
     places[wanted] = torch.arange(len(wanted))
     kept: dict[torch.Size, list[Tensor]] = {}
     first = 0
-    for group in pixels:
+    for group in groups:
         own = wanted[(wanted >= first) & (wanted < first + len(group))] - first
         if len(own):
             kept.setdefault(group.shape[1:], []).append(group[own])

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from schemas.errors import ConfigError, DataError, M3wError, SurroundingsError
 from trainer.data.batch import Batch, collate
 from trainer.data.example import Example, ExampleConfig, example_of
+from trainer.data.features import FeatureCache
 from trainer.data.media import MediaConfig
 from trainer.data.order import Order
 from trainer.data.shards import Shards, find_shards
@@ -72,7 +73,7 @@ class Stream:
     """Batches step by step, from `state` on; `rank` of `ranks` reads its share of each global batch.
 
     `mode` says what a step takes: a batch of `every` set, or one of one set, `weighted` by their shares. Shards of a store are kept on this disk within
-    `cache_bytes`. `total` adds counts over ranks; all of them call it once a step. `wait_s` are the seconds that were spent waiting for batches.
+    `cache_bytes`. Pictures whose `features` are kept come as those. `total` adds counts over ranks; all of them call it once a step. `wait_s` are the seconds that were spent waiting for batches.
 
     Raises:
         InputError: a pattern names no shards.
@@ -94,10 +95,11 @@ class Stream:
         prefetch: int = 2,
         mode: Mode = "every",
         cache_bytes: int = 0,
+        features: FeatureCache | None = None,
         total: Callable[[list[int]], list[int]] = list,
     ) -> None:
         _check(sets, mode, ranks)
-        self._steps = _Steps(sets, tokens, media, seed, rank, ranks, cache_bytes)
+        self._steps = _Steps(sets, tokens, media, seed, rank, ranks, cache_bytes, features)
         self.state = State(
             step=0, seed=seed, sets={name: SetState(order=made_of) for name, made_of in self._steps.orders_of().items()}
         )
@@ -108,7 +110,7 @@ class Stream:
                 )
             self.state = state
         self._sets, self._mode, self._total = sets, mode, total
-        self._workers, self._prefetch = workers, prefetch
+        self._workers, self._prefetch, self.features = workers, prefetch, features
         self._faults: deque[str] = deque(maxlen=_NAMED)
         self.wait_s = 0.0
 
@@ -221,9 +223,10 @@ class _Steps(Dataset[list[Batch] | M3wError]):
         rank: int,
         ranks: int,
         cache_bytes: int,
+        features: FeatureCache | None,
     ) -> None:
         self._sets, self._tokens, self._media, self._seed = sets, tokens, media, seed
-        self._rank, self._ranks = rank, ranks
+        self._rank, self._ranks, self._features = rank, ranks, features
         self._shards = {name: Shards(find_shards(one.shards), cache_bytes) for name, one in sets.items()}
         self._orders = {
             name: Order(self._shards[name].counts, seed, one.streams, one.block) for name, one in sets.items()
@@ -247,5 +250,6 @@ class _Steps(Dataset[list[Batch] | M3wError]):
     def _example(self, name: str, position: int) -> Example:
         place = self._orders[name][position]
         sample = self._shards[name].read(place.shard, place.sample)
-        made = example_of(sample, self._tokens, self._sets[name].example, self._media, (self._seed, place.epoch))
+        chance = self._seed, place.epoch
+        made = example_of(sample, self._tokens, self._sets[name].example, self._media, chance, self._features)
         return msgspec.structs.replace(made, epoch=place.epoch, shard=self._shards[name].urls[place.shard])

@@ -76,8 +76,15 @@ class Flamingo(nn.Module):
 
     def latents(self, pixels: Sequence[Tensor]) -> Tensor:
         """[M, R, C] of media in groups of one size, each [m, T, 3, height, width]; the groups' media follow one another."""
-        with torch.no_grad():
-            features = [self.vision(group) for group in pixels]
+        return self.resampled(self.features(pixels))
+
+    @torch.no_grad()
+    def features(self, pixels: Sequence[Tensor]) -> list[Tensor]:
+        """[m, T, S, C] of each group: what the frozen encoder makes of it."""
+        return [self.vision(group) for group in pixels]
+
+    def resampled(self, features: Sequence[Tensor]) -> Tensor:
+        """[M, R, C] of features in groups."""
         with self.computing():
             return torch.cat([self.resampler(group) for group in features])
 
