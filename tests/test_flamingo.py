@@ -1,6 +1,7 @@
 """The model: at gate 0 the bare language model, with open gates each token sees its own medium; the layers against the paper's formulas."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -258,6 +259,75 @@ def test_generation_agrees_with_the_forward_pass(family: str) -> None:
         for row in ([0], [1], [0, 1])
     ]
     assert [beams[0][0].tolist(), beams[1][0].tolist()] == beams[2].tolist()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_neighbours_and_padding_change_no_logits(family: str) -> None:
+    """In float64 a row's logits are the same alone, and beside a longer one with padding on either side, to rounding."""
+    model = flamingo(family, alpha=0.5).double().eval()
+    latents = model.latents([some_pixels().double()])
+    short, own = 6, slice(0, 6)
+    with torch.no_grad():
+        alone = model(some_ids()[1:, own], PHI[1:, own], SLOTS[1:], latents)[0]
+        for padding, kept in ((slice(short, 9), own), (slice(0, 3), slice(3, 9))):
+            ids, phi, mask = some_ids(), PHI.clone(), torch.ones(2, 9, dtype=torch.long)
+            ids[1, kept], phi[1, kept], mask[1, padding], phi[1, padding] = ids[1, own].clone(), PHI[1, own], 0, 0
+            beside = model(ids, phi, SLOTS, latents, mask)[1, kept]
+            torch.testing.assert_close(beside, alone, rtol=1e-10, atol=1e-10)
+
+
+def test_what_is_said_brings_no_medium() -> None:
+    """A row that is made to say the tag goes on looking at its prompt's last medium, and the other row is as it was."""
+    model = flamingo(alpha=0.5).double().eval()
+    latents = model.latents([some_pixels().double()])
+    tag = [9, 8, 7]  # as the tokens of a tag are: ordinary ones
+    forced = {0: tag * 2, 1: [5, 5, 5, 5, 5, 5]}
+    out = model.generate(
+        some_ids(),
+        PHI,
+        SLOTS,
+        latents,
+        max_new_tokens=6,
+        do_sample=False,
+        prefix_allowed_tokens_fn=lambda row, ids: [forced[row][len(ids) - 9]],
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    assert [forced[0], forced[1]] == out.sequences[:, 9:].tolist()
+    phi = torch.cat([PHI, PHI[:, -1:].expand(-1, 6)], dim=1)
+    logits = model(out.sequences, phi, SLOTS, latents)[:, 8:-1]
+    torch.testing.assert_close(torch.stack(out.logits, dim=1), logits.float())  # as transformers keeps them
+
+
+def test_threads_do_not_meet() -> None:
+    """Two threads that ask one model about different pictures at once get what each gets alone."""
+    model = flamingo(alpha=0.5).eval()
+    latents = model.latents([some_pixels()])
+    options = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": -1}
+
+    def said(row: int) -> list[int]:
+        words: Tensor = model.generate(some_ids()[[row]], PHI[[row]], SLOTS[[row]], latents, **options)
+        return words[0].tolist()
+
+    alone = [said(0), said(1)]
+    with ThreadPoolExecutor(2) as threads:
+        assert alone * 5 == list(threads.map(said, [0, 1] * 5))
+
+
+def test_an_error_leaves_nothing_behind() -> None:
+    """After a generation that raised in the middle the model is as before, and its language model alone sees nothing."""
+    model = flamingo(alpha=0.5).eval()
+    latents = model.latents([some_pixels()])
+    before = model(some_ids(), PHI, SLOTS, latents)
+
+    def fails(row: int, ids: Tensor) -> list[int]:
+        raise KeyError(row)
+
+    with pytest.raises(KeyError):
+        model.generate(some_ids(), PHI, SLOTS, latents, max_new_tokens=2, prefix_allowed_tokens_fn=fails)
+    assert torch.equal(before, model(some_ids(), PHI, SLOTS, latents))
+    bare = language()(some_ids()).logits
+    assert torch.equal(bare, model.language(some_ids()).logits[..., :VOCABULARY])
 
 
 def test_generation_ends_at_eoc() -> None:

@@ -7,6 +7,7 @@ Shapes: B rows of text, L tokens, D width of the language model, V its vocabular
 does not show), T frames, K slots of a row.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class Flamingo(nn.Module):
             one.data = one.data.to(torch.float32 if one.requires_grad else getattr(torch, config.dtype))
         resampler, xattn = config.resampler, config.xattn
         self.resampler = resampler_of(self.vision.width, resampler)
+        self._takes_positions = "position_ids" in inspect.signature(language.forward).parameters
         self.eoc = add_tokens(language)
         put = graft if xattn.kind == "graft" else condition
         self.layers = put(
@@ -115,9 +117,11 @@ class Flamingo(nn.Module):
                 for layer in self.layers
                 if layer.gated is not None
             }
-        ends = [self.eoc, self.language.generation_config.eos_token_id]
-        options.setdefault("eos_token_id", [one for one in ends if isinstance(one, int)])
+        ends = self.language.generation_config.eos_token_id  # none, one, or several
+        options.setdefault("eos_token_id", [self.eoc, *([ends] if isinstance(ends, int) else ends or [])])
         options.setdefault("pad_token_id", self.eoc)
+        if attention_mask is None:  # which transformers would read off ids: a prompt's `<EOC>` is no padding
+            attention_mask = torch.ones_like(ids_BL)
         with self.computing(), looking_at(looking._replace(keys_values=keys_values)):
             said: Tensor = self.language.generate(input_ids=ids_BL, attention_mask=attention_mask, **options)  # type: ignore[operator]
         return said
@@ -130,8 +134,14 @@ class Flamingo(nn.Module):
         latents_MRC: Tensor,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """Logits [B, L, V]. `phi_BL` is the medium of each token, from 1 on, 0 for none; `slots_BK` where a row's media stand among the latents."""
+        """Logits [B, L, V], of no meaning on padding, which may be on either side.
+
+        `phi_BL` is the medium of each token, from 1 on, 0 for none; `slots_BK` where a row's media stand among the latents.
+        """
+        placed = {}
+        if attention_mask is not None and self._takes_positions:
+            placed = {"position_ids": (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)}
         with self.computing(), looking_at(self.looking(phi_BL, slots_BK)._replace(latents_MRC=latents_MRC)):
-            out = self.language(input_ids=ids_BL, attention_mask=attention_mask, use_cache=False)
+            out = self.language(input_ids=ids_BL, attention_mask=attention_mask, use_cache=False, **placed)
         logits: Tensor = out.logits
         return logits
