@@ -50,8 +50,8 @@ def run(config: TrainConfig, out: Path, resume: bool) -> None:
 
 def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> None:
     loaded = load_model(config.model, config.seed)
-    model = loaded.model.to(ranks.device)
-    prepare(model, config.compute)
+    model = loaded.model
+    prepare(model, config.compute, ranks)
     optim = optimizer(model, config.optim)
     media = msgspec.structs.replace(config.media, mean=loaded.normalise.mean)
     state = load(before, model, optim).stream if before else None

@@ -19,6 +19,7 @@ from tests.test_loop import scaled
 from tests.test_stream import PAIRS, SIDE, TOKENS, document, pair, write
 from tests.test_train import configuration, small_models
 from tests.tiny_models import flamingo, tokenizer
+from trainer.compute import ComputeConfig, prepare
 from trainer.data.batch import Batch
 from trainer.data.example import ExampleConfig
 from trainer.data.pieces import pieces
@@ -28,6 +29,7 @@ from trainer.loop import train
 from trainer.loss import Mean, summed_nll
 from trainer.optim import OptimConfig, optimizer
 from trainer.ranks import Ranks, joined
+from trainer.sharding import full
 
 CONFIG = OptimConfig(lr=1e-2, warmup=2)
 MEANS: tuple[Mean, ...] = ("example", "token")
@@ -49,16 +51,24 @@ def sets_of(folder: Path, micro_batch: int = 0) -> dict[str, SetConfig]:
     }
 
 
-def trained_by(ranks: Ranks, sets: dict[str, SetConfig], mean: Mean) -> dict[str, Tensor]:
-    """The trained weights after some updates in float64, and their losses."""
+def trained_by(
+    ranks: Ranks, sets: dict[str, SetConfig], mean: Mean = "example", compute: ComputeConfig = ComputeConfig()
+) -> dict[str, Tensor]:
+    """The trained weights after some updates in float64, and their losses and norms."""
     model = flamingo(alpha=0.1, vocabulary=300).double()
+    prepare(model, compute, ranks)
     shared = {"rank": ranks.rank, "ranks": ranks.ranks, "total": ranks.counts}
     stream = Stream(sets, tokens_of(tokenizer(), model.eoc), SIDE, **shared)
     steps = list(train(model, optimizer(model, CONFIG), stream, sets, CONFIG, UPDATES, scaled, mean, ranks))
-    weights = {name: one.detach().clone() for name, one in model.named_parameters() if one.requires_grad}
+    weights = {name: full(one.detach()).clone() for name, one in model.named_parameters() if one.requires_grad}
     losses = [loss for step in steps for loss in step.losses.values()]
     counts = [[step.examples, step.images, step.tokens, len(step.faults)] for step in steps]
-    return weights | {"losses": torch.tensor(losses, dtype=torch.float64), "counts": torch.tensor(counts)}
+    norms = torch.tensor([step.norm for step in steps], dtype=torch.float64)
+    return weights | {
+        "losses": torch.tensor(losses, dtype=torch.float64),
+        "norms": norms,
+        "counts": torch.tensor(counts),
+    }
 
 
 def one_of_two(rank: int, port: int, folder: Path, sets: dict[str, SetConfig]) -> None:
@@ -68,6 +78,8 @@ def one_of_two(rank: int, port: int, folder: Path, sets: dict[str, SetConfig]) -
     with joined() as ranks:
         for mean in MEANS:
             save_file(trained_by(ranks, sets, mean), folder / f"{mean}-{rank}.safetensors")
+        sharded = ComputeConfig(shard=True, checkpointing=True)
+        save_file(trained_by(ranks, sets, compute=sharded), folder / f"sharded-{rank}.safetensors")
 
 
 def free_port() -> int:
@@ -78,7 +90,7 @@ def free_port() -> int:
 
 
 def test_two_ranks_are_one(tmp_path: Path) -> None:
-    """The same losses, counts and weights to rounding, with pages without a picture on one rank and a broken sample on one, whatever mean the loss is."""
+    """The same losses, norms, counts and weights to rounding, with no picture on one rank and a broken sample on one; whatever mean the loss is, and sharded."""
     sets = sets_of(tmp_path)
     shown = [
         [bool(pages.phi_BL.any()) for _, pages in islice(Stream(sets, TOKENS, SIDE, rank=rank, ranks=2), UPDATES)]
@@ -95,12 +107,13 @@ def test_two_ranks_are_one(tmp_path: Path) -> None:
     for process in both:
         process.join(240)
         assert 0 == process.exitcode
-    for mean in MEANS:
-        alone = trained_by(Ranks(), sets, mean)
-        assert alone["counts"][:, 3].any()
+    alone = {mean: trained_by(Ranks(), sets, mean) for mean in MEANS}
+    assert alone["example"]["counts"][:, 3].any()
+    assert (alone["example"]["norms"] > CONFIG.clip).any()
+    for run, expected in [*alone.items(), ("sharded", alone["example"])]:
         for rank in (0, 1):
-            for name, one in load_file(tmp_path / f"{mean}-{rank}.safetensors").items():
-                torch.testing.assert_close(one, alone[name], rtol=1e-9, atol=1e-11)
+            for name, one in load_file(tmp_path / f"{run}-{rank}.safetensors").items():
+                torch.testing.assert_close(one, expected[name], rtol=1e-9, atol=1e-11)
 
 
 def test_pieces_of_a_batch(tmp_path: Path) -> None:

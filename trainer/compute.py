@@ -1,4 +1,4 @@
-"""How the work of an update is done: what is computed twice to save memory, what is compiled. A run comes to the same, to rounding."""
+"""How the work of an update is done: what is computed twice to save memory, what is compiled, what is spread over ranks. A run comes to the same, to rounding."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,21 +8,31 @@ from torch import nn
 
 from trainer.model.decoder import ConditionedLayer
 from trainer.model.flamingo import Flamingo
+from trainer.ranks import Ranks
+from trainer.sharding import shard
 
 
 class ComputeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`checkpointing` keeps one activation a decoder layer and computes the others anew in the backward pass, a third more work; `compile` compiles each layer."""
+    """How an update is computed.
+
+    `checkpointing` keeps one activation a decoder layer and computes the others anew in the backward pass, a third more work; `compile` compiles each layer;
+    `shard` spreads the language model over the ranks.
+    """
 
     checkpointing: bool = False
     compile: bool = False
+    shard: bool = False
 
 
-def prepare(model: Flamingo, config: ComputeConfig) -> None:
-    """Sets a model up to compute so."""
+def prepare(model: Flamingo, config: ComputeConfig, ranks: Ranks = Ranks()) -> None:
+    """Sets a model up to compute so, on the rank's device."""
     for layer in model.layers:
         layer.checkpointing = config.checkpointing
     if config.compile:
         compile_layers(model)
+    if config.shard:
+        shard(model, ranks)
+    model.to(ranks.device)
 
 
 def compile_layers(model: Flamingo, **options: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from schemas.errors import DataError
 from trainer.data.batch import Batch
@@ -19,6 +19,7 @@ from trainer.loss import Mean, learnt_tokens, set_loss
 from trainer.model.flamingo import Flamingo
 from trainer.optim import OptimConfig, rate, set_rate
 from trainer.ranks import Ranks
+from trainer.sharding import clip
 
 _NAMED = 20  # ours: samples that an error names
 
@@ -83,6 +84,7 @@ def train(
         step = next(batches)
         waited = time.monotonic() - began
         tokens = ranks.add(torch.stack([learnt_tokens(batch.labels_BL) for batch in step]).to(ranks.device))
+        ranks.seed(stream.state.seed, number)
         ranks.at(f"computes update {number}")
         parts = torch.stack(
             [
@@ -93,7 +95,7 @@ def train(
         ranks.add_gradients(trained)
         losses = dict(zip((batch.set for batch in step), ranks.add(parts).tolist(), strict=True))
         ranks.at(f"makes update {number}")
-        norm = nn.utils.clip_grad_norm_(trained, config.clip)
+        norm = clip(trained, config.clip, ranks)
         if not torch.isfinite(norm):
             raise _not_finite(number, losses, step, ranks)
         lr = rate(number, updates, config)

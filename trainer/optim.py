@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 
 class OptimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,20 +32,20 @@ class OptimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def groups(named: Iterable[tuple[str, nn.Parameter]], config: OptimConfig) -> list[dict[str, Any]]:
-    """The trained parameters by weight decay, as in the table above, and by `share`, the part of the rate that is theirs."""
-    made: dict[tuple[bool, bool], list[nn.Parameter]] = {(False, True): [], (False, False): []}
+    """The trained parameters by weight decay, as in the table above, and by `share`, the part of the rate that is theirs; those of which ranks have shares apart."""
+    made: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
     for name, one in named:
         if one.requires_grad:
             new = name.startswith("resampler.") or ".gated." in name or ".rows_" in name
             decays = one.ndim == 2 and (not new or ".gated." in name)
-            made.setdefault((not new, decays), []).append(one)
+            made.setdefault((not new, not decays, isinstance(one, DTensor)), []).append(one)
     return [
         {
             "params": params,
-            "weight_decay": config.decay if decays else 0.0,
+            "weight_decay": 0.0 if is_kept else config.decay,
             "share": config.language_lr / config.lr if is_language else 1.0,
         }
-        for (is_language, decays), params in made.items()
+        for (is_language, is_kept, _), params in sorted(made.items(), key=lambda group: group[0])
     ]
 
 

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import msgspec
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 _BUCKET = (
     1 << 24
@@ -51,21 +53,22 @@ class Ranks(msgspec.Struct, frozen=True, kw_only=True):
         return [int(one) for one in self.add(torch.tensor(own, device=self.device)).tolist()]
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Each gradient becomes the sum over ranks; one that a rank lacks is zero there."""
+        """Each gradient becomes the sum over ranks; one that a rank lacks is zero there. Those of which ranks have shares are sums already."""
         if self.ranks == 1:
             return
-        for bucket in _buckets(parameters):
+        for bucket in _buckets(one for one in parameters if not isinstance(one, DTensor)):
             grads = [torch.zeros_like(one) if one.grad is None else one.grad for one in bucket]
             flat = self.add(torch.cat([grad.flatten() for grad in grads]))
             for one, part in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
                 one.grad = part.view_as(one).clone()
 
     def same(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Parameters become those of rank 0."""
+        """Parameters become those of rank 0, but for those of which ranks have shares."""
         if self.ranks > 1:
             self.at("takes the weights of rank 0")
             for one in parameters:
-                dist.broadcast(one.detach(), 0)
+                if not isinstance(one, DTensor):
+                    dist.broadcast(one.detach(), 0)
 
     def all(self, lines: Sequence[str]) -> list[str]:
         """The lines of all ranks, in order of ranks."""
@@ -75,6 +78,10 @@ class Ranks(msgspec.Struct, frozen=True, kw_only=True):
         self.at("takes the lines of all ranks")
         dist.all_gather_object(gathered, list(lines))
         return [line for rank in gathered for line in rank]
+
+    def seed(self, seed: int, update: int) -> None:
+        """Dropout and the like of an update are a function of the run's seed, its number and the rank, so that there is no state of theirs to save."""
+        torch.manual_seed(int(np.random.SeedSequence([seed, update, self.rank]).generate_state(1)[0]))
 
     def wait(self) -> None:
         """Until all are here."""
