@@ -10,6 +10,10 @@ PAPER = {
     "flamingo-9b": {"vision": 435e6, "language": 7.1e9, "resampler": 194e6, "gated layers": 1.6e9, "all": 9.3e9},
     "flamingo-80b": {"vision": 435e6, "language": 70e9, "resampler": 194e6, "gated layers": 10e9, "all": 80e9},
 }
+# Why ours is another count: found by trying what comes to the paper's.
+RESAMPLER = """\
+The paper's resampler is 194 M, though its numbers (6 layers of 1536, heads of 96) come to 170 M and a projection from the encoder's width. Heads of 128
+behind NFNet-F6's 3,072 channels would come to 193.6 M. Here heads are of 96, as it says."""
 
 
 def run(config: TrainConfig, name: str) -> None:
@@ -21,6 +25,8 @@ def run(config: TrainConfig, name: str) -> None:
     print(f"{'':14}{'trained':>10}{'frozen':>10}" + (f"{'paper':>10}" if paper else ""))
     for part, trained, frozen, theirs in rows:
         print(f"{part:14}{count(trained):>10}{count(frozen):>10}" + (f"{count(theirs):>10}" if theirs else ""))
+    if paper:
+        print(RESAMPLER)
     for key, one in config.sets.items():
         print(f"{key}: {one.batch} examples of {one.example.tokens} tokens a batch, lambda {one.weight:g}")
 

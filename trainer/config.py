@@ -25,13 +25,13 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     sets: dict[str, SetConfig]
     held_out: dict[str, SetConfig] = {}
-    mode: Mode = "every"  # Flamingo 3.3
+    mode: Mode = "every"  # Flamingo 2.4
     model: ModelConfig = ModelConfig()
     compute: ComputeConfig = ComputeConfig()
     media: MediaConfig = MediaConfig()
     optim: OptimConfig = OptimConfig()
-    mean: Mean = "example"  # Flamingo 3.3
-    updates: Annotated[int, msgspec.Meta(ge=1)] = 500_000  # Flamingo 3.3
+    mean: Mean = "example"  # Flamingo 2.4
+    updates: Annotated[int, msgspec.Meta(ge=1)] = 500_000  # Flamingo B.1.2
     save_every: Annotated[int, msgspec.Meta(ge=1)] = 1000
     keep: Annotated[int, msgspec.Meta(ge=1)] = 3
     workers: Annotated[int, msgspec.Meta(ge=0)] = 2

@@ -1,4 +1,4 @@
-"""The training loop: one batch of every set a step, their weighted gradients added up, over ranks too, one update. Flamingo 3.3."""
+"""The training loop: one batch of every set a step, their weighted gradients added up, over ranks too, one update. Flamingo 2.4."""
 
 import math
 import resource

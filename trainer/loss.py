@@ -1,4 +1,4 @@
-"""The loss: over sets, lambda times the mean over examples of the summed negative log-likelihood of an example's tokens. Flamingo 3.3."""
+"""The loss: over sets, lambda times the mean over examples of the summed negative log-likelihood of an example's tokens. Flamingo 2.4."""
 
 from typing import Literal, TypeAlias
 

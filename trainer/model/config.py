@@ -1,4 +1,4 @@
-"""What a Flamingo is made of; the paper's numbers are the defaults (Flamingo Tables 4 and 5)."""
+"""What a Flamingo is made of; the paper's numbers are the defaults (Flamingo Table 4)."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -19,16 +19,12 @@ class ResamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     latents: Count = 64
     frames: Count = 8
 
-    def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width = {self.width} does not divide among heads = {self.heads}")
-
 
 class XattnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The gated layers: one before every `every`-th layer, from the first on.
 
     `sees` is the medium of a token alone, or all media up to it (63.5 against 70.7, Flamingo Table 10). `dense_on_text` lets the dense half work
-    on tokens without a medium, as in the paper. `kind` is for its ablation, too: layers without their gates (66.5), or the cross-attention of the first
+    on tokens without a medium, as in the paper. `kind` is for its ablations (Table 3): layers without their gates (66.5), or the cross-attention of the first
     Transformer's decoder, without gate and dense half (66.9), or as many without gates on top of a language model that stays as it is (63.1).
     """
 
@@ -43,7 +39,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The whole model. `vision` and `language` name frozen models: a folder, or a name of the Hugging Face hub.
 
     Either may be a table of a configuration in transformers instead (`model_type` and its numbers), which has shapes but no weights. With `train_language`
-    the language model is trained, too (Flamingo Table 10, viii): as it comes, or from nothing where it is a table, with the `tokenizer` named beside it.
+    the language model is trained, too (Flamingo Table 3): as it comes, or from nothing where it is a table, with the `tokenizer` named beside it.
 
     `dtype` is that of frozen weights and of activations; what is trained is float32 in any case (Flamingo B.1.2 has bfloat16, as its presets do).
     """

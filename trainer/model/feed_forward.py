@@ -1,4 +1,4 @@
-"""The dense half of the resampler's and of the gated layers: norm, up by four, squared ReLU, down. Flamingo Table 5."""
+"""The dense half of the resampler's and of the gated layers: norm, up by four, squared ReLU, down. Flamingo Table 4."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,4 +1,4 @@
-"""Flamingo: a frozen vision encoder, a resampler, and gated layers in a frozen language model. Flamingo 3.1.
+"""Flamingo: a frozen vision encoder, a resampler, and gated layers in a frozen language model. Flamingo 2.
 
     pixels ──vision──▶ features ──resampler──▶ latents ──keys, values──▶ gated layers
     ids ────────────────────────────────────────▶ embeddings ──▶ layer 0 ──▶ ... ──▶ logits

@@ -1,4 +1,4 @@
-"""Perceiver Resampler: the patches of a picture, or of a video's frames, become a fixed number of latents. Flamingo 3.1.1, Fig. 5.
+"""Perceiver Resampler: the patches of a picture, or of a video's frames, become a fixed number of latents. Flamingo 2.1, Fig. 5.
 
 Shapes: M media, T frames, S patches of a frame, R latents, C width of the encoder, D width of the resampler, H heads. A picture is a video of
 one frame. The time embedding is the only position that is added: patches have theirs from the encoder.

@@ -1,4 +1,4 @@
-"""The resamplers that the paper compares the Perceiver with (Flamingo Table 10, v: 66.6 and 66.7 against 70.7). It names them and no more; these are ours.
+"""The resamplers that the paper compares the Perceiver with (Flamingo Table 3: 66.6 and 66.7 against 70.7). It names them and no more; these are ours.
 
 Both take and give what `PerceiverResampler` does, with its time embeddings, latents and norms, as deep and as wide. Shapes are those of `resampler`.
 """

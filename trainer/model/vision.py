@@ -1,4 +1,4 @@
-"""The frozen vision encoder: any vision model of transformers, from pixels to the grid of features before any pooling. Flamingo 3.1.1.
+"""The frozen vision encoder: any vision model of transformers, from pixels to the grid of features before any pooling. Flamingo 2.1.
 
 Models of timm, such as the paper's NFNet-F6, come by transformers' wrapper of them (model_type "timm_wrapper").
 

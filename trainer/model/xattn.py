@@ -1,4 +1,4 @@
-"""GATED XATTN-DENSE: between two blocks of the frozen language model, text looks at its medium. Flamingo 3.1.2, Fig. 4.
+"""GATED XATTN-DENSE: between two blocks of the frozen language model, text looks at its medium. Flamingo 2.2, Fig. 4.
 
     y += tanh(alpha_xattn) * attention(y, latents of its medium)
     y += tanh(alpha_dense) * feed_forward(y)
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from trainer.model.config import XattnKind
 from trainer.model.feed_forward import FeedForward
 
-HEAD_DIM = 128  # Flamingo B.1.1
+HEAD_DIM = 128  # Flamingo Table 4
 
 
 class KeysValues(NamedTuple):
@@ -29,7 +29,7 @@ class KeysValues(NamedTuple):
 def seen_media(phi_BL: Tensor, slots: int, all_previous: bool = False) -> Tensor:
     """[B, L, K] of bool: which of its row's K = `slots` media a token sees whose own is `phi_BL`, 1 for the first of the row, 0 for none.
 
-    It is its own, and no other; with `all_previous` every medium up to its own (Flamingo Table 10, vi).
+    It is its own, and no other; with `all_previous` every medium up to its own (Flamingo Table 10).
     """
     slot_K = torch.arange(1, slots + 1, device=phi_BL.device)
     own_BL1 = phi_BL[:, :, None]
@@ -42,7 +42,7 @@ class GatedCrossAttention(nn.Module):
     A token that sees no medium gets exactly zero from the attention. The dense half is for every token, as in the paper; with
     `dense_on_text=False` it leaves tokens alone that see no medium, so that text without pictures stays the bare language model's.
 
-    For the ablation (Flamingo Table 10): "ungated" and "graft" add both halves whole, and "vanilla" the attention whole and no dense half, as the first Transformer's
+    For the ablation (Flamingo Table 3): "ungated" and "graft" add both halves whole, and "vanilla" the attention whole and no dense half, as the first Transformer's
     decoder does, where the block's own follows. (There it stands between a block's two halves, here before both, for blocks of any family.)
     """
 
