@@ -4,24 +4,26 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+import torch
 
 from jobs.held_out import table, write
-from jobs.train_log import train_log
+from jobs.train_log import TrainLog, train_log
 from schemas.errors import ConfigError, OutputError, SurroundingsError
 from schemas.settings import write_settings
 from trainer.checkpoint import checkpoints, fingerprint, load, save
 from trainer.compute import prepare
 from trainer.config import TrainConfig
 from trainer.data.features import FeatureCache
+from trainer.data.media import MediaConfig
 from trainer.data.stream import Stream
 from trainer.heldout import held_out
-from trainer.load import load_model
-from trainer.loop import train
+from trainer.load import Loaded, load_model
+from trainer.loop import Step, train
 from trainer.optim import optimizer
 from trainer.ranks import Ranks, joined
 from trainer.watchdog import watched
@@ -33,28 +35,66 @@ def run(config: TrainConfig, out: Path, resume: bool) -> None:
     After SIGTERM, to whichever rank, all end the update that they are at, with a checkpoint.
 
     Raises:
-        ConfigError: a set without shards.
-        OutputError: there are checkpoints already, and nobody said to go on from them.
+        ConfigError: no sets, or one without shards.
+        SurroundingsError: told to stop; or a disk, a store, a device or another rank failed.
+        OutputError: `out` is a file; or there are checkpoints already, and nobody said to go on from them.
     """
+    if not config.sets:
+        raise ConfigError("there are no sets; name one, such as [sets.pages]")
     for name, one in config.sets.items():
         if not one.shards:
             raise ConfigError(f"sets.{name}.shards is not set; give tars, a glob or a folder of tars")
+    if not (near := next(path for path in (out, *out.parents) if path.exists())).is_dir():
+        raise OutputError(f"{out} cannot be: {near} is no folder")
     before = checkpoints(out)
     if before and not resume:
         raise OutputError(
             f"{out} holds {len(before)} checkpoints; go on from them with --resume, or give another folder"
         )
-    with joined(2 * config.hang_s) as ranks:
-        _run(config, out, before[-1] if before else None, ranks)
+    try:
+        with joined(2 * config.hang_s) as ranks:
+            _run(config, out, before[-1] if before else None, ranks)
+    except torch.OutOfMemoryError as error:
+        raise SurroundingsError(f"{error}; a smaller micro_batch or compute.checkpointing takes less") from error
+    except OSError as error:
+        raise SurroundingsError(f"{out}: {error}") from error
 
 
 def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> None:
+    with ExitStack() as stack:
+        with ranks.together():
+            loaded, optim, stream = _prepared(config, before, ranks)
+            log = stack.enter_context(_opened(config, out, stream.state.step)) if ranks.rank == 0 else None
+        told = stack.enter_context(told_to_stop())
+        stack.enter_context(watched(ranks, config.hang_s, _give_up))
+        model, normalise = loaded.model, loaded.normalise
+        for step in train(
+            model, optim, stream, config.sets, config.optim, config.updates, normalise, config.mean, ranks
+        ):
+            stops = _noted(step, log, told, ranks)
+            done = step.number + 1
+            if stops or done % config.save_every == 0 or done == config.updates:
+                ranks.at(f"saves the checkpoint after {done:,} updates")
+                with ranks.together():
+                    if ranks.rank == 0:
+                        save(out, done, model, optim, stream.state, config.keep)
+                if config.held_out and not stops:
+                    found = held_out(model, config.held_out, loaded.tokens, _media(config, loaded), normalise)
+                    if log is not None:
+                        write(out, done, found)
+                        log.say(table(found))
+            if stops:
+                raise SurroundingsError(f"told to stop after {done:,} updates; {out} goes on from them with --resume")
+
+
+def _prepared(config: TrainConfig, before: Path | None, ranks: Ranks) -> tuple[Loaded, torch.optim.Optimizer, Stream]:
+    """The model, its optimizer and the stream, as they are at the start, or as a checkpoint has them."""
     loaded = load_model(config.model, config.seed)
     model = loaded.model
     prepare(model, config.compute, ranks)
     optim = optimizer(model, config.optim)
-    media = msgspec.structs.replace(config.media, mean=loaded.normalise.mean)
     state = load(before, model, optim).stream if before else None
+    media = _media(config, loaded)
     encoder = f"{fingerprint(model.vision)} transformers {version('transformers')} {loaded.normalise}"
     stream = Stream(
         config.sets,
@@ -70,34 +110,31 @@ def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> N
         features=FeatureCache(encoder, media, config.feature_bytes) if config.feature_bytes else None,
         total=ranks.counts,
     )
-    writes = ranks.rank == 0
-    if writes:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.toml").write_text(write_settings(config))
-    steps = train(model, optim, stream, config.sets, config.optim, config.updates, loaded.normalise, config.mean, ranks)
-    logs = train_log(config, out, stream.state.step) if writes else nullcontext()
-    with logs as log, told_to_stop() as told, watched(ranks, config.hang_s, _give_up):
-        for step in steps:
-            spikes = log.spikes(step) if log is not None else {}
-            stops, *spiked = ranks.counts([told(), *(name in spikes for name in config.sets)])
-            samples = {
-                name: ranks.all(step.origins[name]) for name, one in zip(config.sets, spiked, strict=True) if one
-            }
-            if log is not None:
-                log.take(step, spikes, samples)
-            done = step.number + 1
-            if stops or done % config.save_every == 0 or done == config.updates:
-                ranks.at(f"saves the checkpoint after {done:,} updates")
-                if writes:
-                    save(out, done, model, optim, stream.state, config.keep)
-                ranks.wait()
-                if config.held_out and not stops:
-                    found = held_out(model, config.held_out, loaded.tokens, media, loaded.normalise)
-                    if log is not None:
-                        write(out, done, found)
-                        log.say(table(found))
-            if stops:
-                raise SurroundingsError(f"told to stop after {done:,} updates; {out} goes on from them with --resume")
+    return loaded, optim, stream
+
+
+def _media(config: TrainConfig, loaded: Loaded) -> MediaConfig:
+    """What the model sees of media, padded with its encoder's mean."""
+    return msgspec.structs.replace(config.media, mean=loaded.normalise.mean)
+
+
+@contextmanager
+def _opened(config: TrainConfig, out: Path, start: int) -> Iterator[TrainLog]:
+    """The run's folder, with its configuration in it and its log open."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.toml").write_text(write_settings(config))
+    with train_log(config, out, start) as log:
+        yield log
+
+
+def _noted(step: Step, log: TrainLog | None, told: Callable[[], bool], ranks: Ranks) -> bool:
+    """Writes an update down, with the samples of all ranks where its loss stands out; whether some rank was told to stop."""
+    spikes = log.spikes(step) if log is not None else {}
+    stops, *spiked = ranks.counts([told(), *(name in spikes for name in step.losses)])
+    samples = {name: ranks.all(step.origins[name]) for name, one in zip(step.losses, spiked, strict=True) if one}
+    if log is not None:
+        log.take(step, spikes, samples)
+    return stops > 0
 
 
 def _give_up(line: str) -> None:

@@ -32,7 +32,7 @@ def read_settings(kind: type[T], toml: str, name: str, settings: Iterable[str] =
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {error}") from error
+        raise ConfigError(f"{name}: {_at_fault(tree, kind, '') or error}") from error
 
 
 def write_settings(settings: msgspec.Struct) -> str:
@@ -62,6 +62,27 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def _at_fault(value: Any, kind: Any, path: str) -> str:
+    """The innermost key whose value is of no use, with what is wrong; empty where none is. What msgspec says names neither keys of tables nor values."""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        wrong = str(error).partition(" - at ")[0]
+    else:
+        return ""
+    kinds: dict[str, Any] = {}
+    if _is_struct(kind) and isinstance(value, dict):
+        kinds = get_type_hints(kind, include_extras=True)
+    elif get_origin(kind) is dict and isinstance(value, dict):
+        kinds = dict.fromkeys(value, get_args(kind)[1])
+    for key in value if kinds else ():
+        if inner := _at_fault(value[key], kinds[key], f"{path}.{key}" if path else key):
+            return inner
+    if isinstance(value, dict):
+        return f"{path}: {wrong}" if path else wrong
+    return f"{path} = {msgspec.json.encode(value).decode()}: {wrong}"
 
 
 def _check_keys(tree: dict[str, Any], kind: type[Any], prefix: str, name: str) -> None:

@@ -283,7 +283,7 @@ def test_too_many_broken_samples_stop_the_run(tmp_path: Path) -> None:
     assert (4, 40, 8) == (one.state.step, one.state.sets["pairs"].samples, one.state.sets["pairs"].broken)
     with pytest.raises(DataError, match="10 samples"):
         take(Stream(sets, TOKENS, SIDE, state=one.state), 1)
-    half = Stream(sets, TOKENS, SIDE, rank=1, ranks=2, total=lambda _: [2])
+    half = Stream(sets, TOKENS, SIDE, rank=1, ranks=2, total=lambda _: [0, 2])
     with pytest.raises(DataError, match="10 samples"):
         take(half, 5)
     assert 4 == half.state.step

@@ -133,6 +133,8 @@ def _from_pretrained(kind: Any, key: str, name: str, **options: Any) -> Any:
     try:
         return kind.from_pretrained(name, **options)
     except OSError as error:
+        if name.startswith(("/", ".", "~")) and not Path(name).exists():
+            raise ConfigError(f"{key} = {name}: there is no such folder") from error
         at_fault = ConfigError if Path(name).exists() else SurroundingsError
         raise at_fault(f"{key} = {name}: {str(error).splitlines()[0]}") from error
     except (ValueError, ImportError) as error:  # a package that this kind of model wants

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+Beta = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+
 
 class OptimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Learning rate: from 0 to `lr` over `warmup` updates, then constant, or down a cosine or a line to 0 at the last update."""
@@ -24,7 +26,7 @@ class OptimConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     warmup: Annotated[int, msgspec.Meta(ge=0)] = 5000  # Flamingo B.1.2
     schedule: Literal["constant", "cosine", "linear"] = "constant"  # Flamingo B.1.2
     decay: Annotated[float, msgspec.Meta(ge=0)] = 0.1  # Flamingo B.1.2
-    betas: tuple[float, float] = (0.9, 0.999)  # torch's; the paper names none
+    betas: tuple[Beta, Beta] = (0.9, 0.999)  # torch's; the paper names none
     clip: Annotated[float, msgspec.Meta(gt=0)] = 1.0  # Flamingo B.1.2
     language_lr: Annotated[float, msgspec.Meta(gt=0)] = (
         1e-5  # ours: a language model that is not frozen, on the same schedule

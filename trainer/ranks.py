@@ -18,6 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from schemas.errors import M3wError, SurroundingsError
+
 _BUCKET = (
     1 << 24
 )  # ours: values that are sent at once, 64 MiB in float32; a copy of all gradients would cost as much as they do
@@ -83,6 +85,22 @@ class Ranks(msgspec.Struct, frozen=True, kw_only=True):
         """Dropout and the like of an update are a function of the run's seed, its number and the rank, so that there is no state of theirs to save."""
         torch.manual_seed(int(np.random.SeedSequence([seed, update, self.rank]).generate_state(1)[0]))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What one rank raises within it ends all, so that none waits for one that is gone; the others raise what it said.
+
+        Raises:
+            SurroundingsError: on another rank; an `M3wError` on this one is raised as it is.
+        """
+        error: M3wError | None = None
+        try:
+            yield
+        except M3wError as caught:
+            error = caught
+        if self.counts([error is not None])[0]:
+            said = self.all([] if error is None else [f"rank {self.rank}: {error}"])
+            raise error or SurroundingsError(said[0])
+
     def wait(self) -> None:
         """Until all are here."""
         if self.ranks > 1:
@@ -95,6 +113,9 @@ def joined(wait_s: float = 1800) -> Iterator[Ranks]:
     """This process among those that `torchrun` started: on its GPU by NCCL where there are any, else on the CPU by Gloo.
 
     One that waits `wait_s` seconds for another is ended by torch, with less to say than a watchdog has, which is to come first.
+
+    Raises:
+        SurroundingsError: another rank has gone.
     """
     ranks, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     on_gpu = torch.cuda.is_available()
@@ -107,6 +128,11 @@ def joined(wait_s: float = 1800) -> Iterator[Ranks]:
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(seconds=wait_s))
     try:
         yield Ranks(rank=dist.get_rank(), ranks=ranks, device=device)
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        said = str(error).partition(". ")[0]
+        raise SurroundingsError(f"another rank has gone, or cannot be reached; see what it says. {said}") from error
     finally:
         dist.destroy_process_group()
 

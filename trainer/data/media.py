@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 Pixels = NDArray[np.uint8]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 # What shards hold; left to itself, Pillow also takes formats that start programs (EPS) or whose decoders few people look at.
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP")
@@ -55,7 +56,7 @@ class MediaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fps: Annotated[float, msgspec.Meta(gt=0)] = 1.0  # Flamingo B.1.2
     flip: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     colour: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: tuple[Share, Share, Share] = (0.5, 0.5, 0.5)
     max_pixels: Annotated[int, msgspec.Meta(ge=1)] = (
         1 << 26
     )  # ours: shards hold resized pictures, these are larger than any

@@ -126,11 +126,7 @@ class Stream:
         steps = iter(loader)
         try:
             while True:
-                batches = self._next(steps)
-                if isinstance(batches, M3wError):
-                    raise batches
-                self._take(batches)
-                yield batches
+                yield self._taken(self._next(steps))
         finally:
             del loader, steps  # ends the worker processes, even while somebody holds the error's traceback
 
@@ -141,22 +137,27 @@ class Stream:
         except RuntimeError as error:
             if "DataLoader worker (pid" not in str(error):
                 raise
-            raise SurroundingsError(
-                f"{error} Was it killed for memory? Take fewer workers, or prefetch less."
-            ) from error
+            return SurroundingsError(f"{error} Was it killed for memory? Take fewer workers, or prefetch less.")
         self.wait_s += time.monotonic() - began
         return batches
 
-    def _take(self, batches: list[Batch]) -> None:
-        """Counts a step as consumed."""
-        self._faults.extend(f"{batch.set}: {fault}" for batch in batches for fault in batch.faults)
-        broken = self._total([len(batch.faults) for batch in batches])
+    def _taken(self, batches: list[Batch] | M3wError) -> list[Batch]:
+        """Counts a step as consumed. An error of one rank ends all, so that none waits for one that is gone."""
+        names = drawn(self._sets, self._mode, self.state.seed, self.state.step)
+        faults = [[]] * len(names) if isinstance(batches, M3wError) else [batch.faults for batch in batches]
+        failed, *broken = self._total([isinstance(batches, M3wError), *map(len, faults)])
+        if isinstance(batches, M3wError):
+            raise batches
+        if failed:
+            raise SurroundingsError("another rank cannot read its part of the batch; see what it says")
+        self._faults.extend(f"{name}: {fault}" for name, those in zip(names, faults, strict=True) for fault in those)
         sets = dict(self.state.sets)
-        for batch, count in zip(batches, broken, strict=True):
-            sets[batch.set] = self._taken(batch.set, count)
+        for name, count in zip(names, broken, strict=True):
+            sets[name] = self._consumed(name, count)
         self.state = msgspec.structs.replace(self.state, step=self.state.step + 1, sets=sets)
+        return batches
 
-    def _taken(self, name: str, broken: int) -> SetState:
+    def _consumed(self, name: str, broken: int) -> SetState:
         config, before = self._sets[name], self.state.sets[name]
         window = max(WINDOW, config.batch)
         samples, broken = before.samples + config.batch, before.broken + broken

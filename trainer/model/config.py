@@ -19,6 +19,10 @@ class ResamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     latents: Count = 64
     frames: Count = 8
 
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width = {self.width} does not divide among heads = {self.heads}")
+
 
 class XattnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The gated layers: one before every `every`-th layer, from the first on.
