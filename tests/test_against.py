@@ -130,8 +130,11 @@ def test_what_an_earlier_run_holds_goes(first: Path, tmp_path: Path) -> None:
     assert 0.75 <= drops["http://second.example/near"]["value"] < 1
 
 
-def test_the_same_folder_does_not_take_back_what_was_taken_down(first: Path, tmp_path: Path) -> None:
-    """Two pages go; with another configuration neither they nor the copies that they kept out come in their stead, and a third run does nothing."""
+@pytest.mark.parametrize("near_duplicates", [0.99, 0])
+def test_the_same_folder_does_not_take_back_what_was_taken_down(
+    first: Path, tmp_path: Path, near_duplicates: float
+) -> None:
+    """Two pages go; without a look at near copies of its own neither they nor the copies that they kept out come in their stead, and a third run does nothing."""
     run = Path(shutil.copytree(first, tmp_path / "run"))
     warc = str(first.parent / "first.warc.gz")
     assert {url: row["reason"] for url, row in dropped(run).items()} == {
@@ -139,11 +142,12 @@ def test_the_same_folder_does_not_take_back_what_was_taken_down(first: Path, tmp
         "http://mirror.example/two": "near_duplicate",
     }
     take_down(run, f"{EARLIER}/one.html", f"{EARLIER}/two.html", f"{EARLIER}/absent.html", f"{EARLIER}/3-0.png")
-    command = ["crawl", warc, "--out", str(run), "--workers", "1", "--set", "select.near_duplicates=0.8"]
+    command = ["crawl", warc, "--out", str(run), "--workers", "1", "--set", f"select.near_duplicates={near_duplicates}"]
     assert main(command) == 0
 
     gone = {f"{EARLIER}/one.html", f"{EARLIER}/two.html", "http://mirror.example/one", "http://mirror.example/two"}
     assert {url: row["reason"] for url, row in dropped(run).items()} == dict.fromkeys(gone, "taken_down")
+    assert dropped(run)["http://mirror.example/two"]["threshold"] == 0.75
     assert kept(run) == {f"{EARLIER}/three.html", f"{EARLIER}/four.html"}
     assert shown(run) == {f"{EARLIER}/2-0.png", f"{EARLIER}/2-1.png", f"{EARLIER}/3-1.png"}
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.suffix in (".parquet", ".tar")}

@@ -21,9 +21,22 @@ from pipeline.dedup.minhash import BANDS, PERMUTATIONS, bands, signatures, simil
 from pipeline.isolate import Note
 from pipeline.stages.earlier import EarlierTask, signed_pages
 from pipeline.stages.packed import Records, by_part, first_of_runs, join, key_numbers, split
-from pipeline.stages.selection import RANKED, VERDICT, VERDICTS, Bucketed, SelectTask, best_first, read_documents, why
+from pipeline.stages.selection import (
+    RANKED,
+    TAKEN,
+    VERDICT,
+    VERDICTS,
+    Bucketed,
+    SelectTask,
+    best_first,
+    read_documents,
+    why,
+)
 from schemas.drops import DropReason
 
+TAKEN_SIMILARITY = (
+    0.75  # FineWeb: so near a page comes to one that was taken down and goes with it, whatever the run's own threshold
+)
 BEST = 4  # ours: of a band, with how many a document is compared; 14 bands give some 50 chances
 
 BAND = np.dtype([("hi", "<u8"), *RANKED.descr, ("count", "<u4")])  # how many documents of the part share the band
@@ -179,8 +192,14 @@ def verify(ranked: Records, own: Records, led: Records, asked: Records, threshol
     better = known[np.searchsorted(_place(known), _place(pairs, "better_"))]
     pairs["similarity"] = similarities(own["values"][pairs["loser"]], better["values"])
     pairs["better_hi"], pairs["better_lo"] = better["better_hi"], better["better_lo"]
-    pairs = pairs[pairs["similarity"] >= np.float32(threshold)]
+    pairs = pairs[pairs["similarity"] >= least_similarity(pairs["better_earlier"], threshold).astype(np.float32)]
     return pairs[first_of_runs(pairs, ("row",)) == np.arange(len(pairs))], cut
+
+
+def least_similarity(known_from: NDArray[np.uint8], threshold: float) -> NDArray[np.float64]:
+    """From which similarity on a document goes for a better one, by where this is known from; `threshold` is the run's own, 0 for none."""
+    own = threshold or np.inf
+    return np.where(known_from == TAKEN, min(own, TAKEN_SIMILARITY), own)
 
 
 def _pairs(mine: Records, which: NDArray[np.int64], led: Records, documents: Records) -> tuple[Records, int]:

@@ -16,12 +16,15 @@ from pipeline.runfolder import RunFolder
 from pipeline.stages.extract import TRACK_RANK, drop_row, fallen
 from pipeline.stages.frequency import GONE_CANDIDATE, PAGES, FrequencyTask, Weeded, usable, weeded
 from pipeline.stages.media_index import key16
+from pipeline.stages.near import least_similarity
 from pipeline.stages.packed import Records, join, key_bytes, split
 from pipeline.stages.refused import Refused, unpack_refused
 from pipeline.stages.selection import (
+    OWN,
     OWNED,
     RANKED,
     STAGE,
+    TAKEN,
     VERDICT,
     VERDICTS,
     Bucketed,
@@ -133,7 +136,9 @@ def _page_drop(url: str, verdict: Records | None, emptied: DropReason | None, co
         detail = f"{'better' if is_near else 'kept'}: {detail} of {date}"
     if not is_near:
         return Drop(kind="page", reason=reason, url=url, detail=detail)
-    value, threshold = round(float(verdict["similarity"]), 4), config.near_duplicates
+    known_from = np.array(TAKEN if reason == DropReason.TAKEN_DOWN else OWN)
+    threshold = float(least_similarity(known_from, config.near_duplicates))
+    value = round(float(verdict["similarity"]), 4)
     return Drop(kind="page", reason=reason, url=url, value=value, threshold=threshold, detail=detail)
 
 

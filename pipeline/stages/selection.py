@@ -34,7 +34,7 @@ from schemas.drops import Drop, DropReason
 from schemas.tables import DOCUMENTS, read_table
 
 STAGE = "select"
-RULES_VERSION = 6
+RULES_VERSION = 7
 
 DOCUMENT_KEY = np.dtype(
     [

@@ -51,7 +51,7 @@ class Select(beam.PTransform):  # type: ignore[misc]
         verdicts = [by_url.verdicts, by_text.verdicts]  # (part, VERDICT)
         kept = by_text.kept  # (part, RANKED)
         capped = pipeline | "NoneCapped" >> beam.Create([], reshuffle=False)
-        if tasks[0].config.near_duplicates:
+        if tasks[0].config.near_duplicates or tasks[0].tombstones:
             stayed = kept | "Near" >> NearDuplicates(tasks, self._before, in_child)
             kept, capped = stayed.kept, stayed.capped
             verdicts.append(stayed.verdicts)
