@@ -105,7 +105,7 @@ def index_tar(file: BinaryIO) -> list[IndexEntry]:
     entries: list[IndexEntry] = []
     file.seek(0)
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=file, mode="r:", errors="backslashreplace") as tar:
             for info in tar:
                 if info.isfile():
                     _append(entries, info)

@@ -25,6 +25,28 @@ def test_every_sample_comes_once_an_epoch(sizes: list[int], seed: int, streams: 
         assert every == {(place.shard, place.sample) for place in places}
 
 
+@given(SIZES, st.integers(1, 9), st.integers(0, 99), st.integers(1, 6), st.integers(1, 4))
+def test_ranks_share_a_batch(sizes: list[int], streams: int, first: int, share: int, ranks: int) -> None:
+    """The parts of all ranks are the batch, none twice; one rank takes what several do, in the same order."""
+    order, batch = Order(sizes, 1, streams), share * ranks
+    parts = [order.part(first, batch, rank, ranks) for rank in range(ranks)]
+
+    assert order.part(first, batch, 0, 1) == list(itertools.chain(*parts))
+    assert list(range(first, first + batch)) == sorted(itertools.chain(*parts))
+    assert {share} == set(map(len, parts))
+
+
+def test_a_rank_reads_its_own_shards() -> None:
+    """Of 64 shards each of four ranks sees its quarter in an epoch, and those that a cut goes through."""
+    order = Order([50] * 64, seed=0, streams=8, block=2)
+    seen = [
+        {order[position].shard for first in range(0, 3200, 16) for position in order.part(first, 16, rank, 4)}
+        for rank in range(4)
+    ]
+
+    assert sum(map(len, seen)) <= 64 + 3
+
+
 @given(SIZES, st.integers(1, 9))
 def test_a_position_needs_no_past(sizes: list[int], streams: int) -> None:
     """A new order asked for one position first gives what the same order gives in its turn."""

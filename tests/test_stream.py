@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from schemas.document import Document, Provenance, Text, Video
@@ -22,7 +24,7 @@ from tests.videos import video
 from trainer.data.batch import Batch
 from trainer.data.example import ExampleConfig
 from trainer.data.media import MediaConfig
-from trainer.data.stream import WINDOW, SetConfig, State, Stream
+from trainer.data.stream import WINDOW, Mode, SetConfig, State, Stream
 from trainer.data.tokens import tokens_of
 from trainer.data.window import IGNORED
 
@@ -100,9 +102,13 @@ def test_ranks_and_workers_give_the_same_sequence(folder: Path) -> None:
 
     assert alone == [list(chain(*step)) for step in zip(*parts, strict=True)]
     assert alone == take(stream(folder, workers=2), 20)
-    epoch = list(chain(*alone))[:103]
-    assert 103 == len(set(epoch))
-    assert epoch != list(chain(*alone))[103:206]
+    steps = stream(folder)
+    by_epoch: dict[int, list[str]] = {}
+    for _, (batch,) in zip(range(20), steps, strict=False):
+        for _, epoch, key in rows(batch):
+            by_epoch.setdefault(epoch, []).append(key)
+    assert [103, 103, 34] == [len(set(keys)) for keys in by_epoch.values()] == list(map(len, by_epoch.values()))
+    assert by_epoch[0] != by_epoch[1]
 
 
 def test_resume_is_exact(folder: Path) -> None:
@@ -114,6 +120,52 @@ def test_resume_is_exact(folder: Path) -> None:
     halves = [take(stream(folder, state=first.state, rank=rank, ranks=2), 9) for rank in range(2)]
 
     assert whole[5:] == [a + b for a, b in zip(*halves, strict=True)]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.integers(0, 12), min_size=1, max_size=5).filter(any),
+    cut=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    ranks=st.lists(st.sampled_from([1, 2, 3]), min_size=3, max_size=3),
+    streams=st.integers(1, 5),
+    block=st.integers(1, 3),
+    mode=st.sampled_from(["every", "weighted"]),
+)
+def test_any_resume_is_exact(
+    tmp_path: Path, sizes: list[int], cut: list[int], ranks: list[int], streams: int, block: int, mode: Mode
+) -> None:
+    """Stopped after any steps and resumed on any number of ranks, again and again, a run takes the samples of an undisturbed one, each once an epoch."""
+    for path in tmp_path.rglob("*.*"):
+        path.unlink()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        for shard, size in enumerate(sizes):
+            write(tmp_path / name, str(shard), [document(99 * shard + number, 0) for number in range(size)])
+    share = 1.0 if mode == "weighted" else None
+    sets = {
+        name: SetConfig(shards=[str(tmp_path / name)], batch=batch, share=share, streams=streams, block=block)
+        for name, batch in (("a", 6), ("b", 12))
+    }
+    whole = iter(Stream(sets, TOKENS, SIDE, seed=3, mode=mode))
+    expected = [[row for batch in next(whole) for row in rows(batch)] for _ in range(sum(cut))]
+    found, state = [], None
+    for steps, number in zip(cut, ranks, strict=False):
+        parts = [Stream(sets, TOKENS, SIDE, 3, state, rank, number, mode=mode) for rank in range(number)]
+        for _, together in zip(range(steps), zip(*parts, strict=True), strict=False):
+            found.append([row for of_set in zip(*together, strict=True) for batch in of_set for row in rows(batch)])
+        state = msgspec.json.decode(msgspec.json.encode(parts[0].state), type=State)
+
+    assert expected == found
+    times = Counter(row for step in found for row in step)
+    assert {1} == set(times.values())
+    for name in sets:
+        epochs = Counter(epoch for of, epoch, _ in times if of == name)
+        assert all(epochs[epoch] == sum(sizes) for epoch in range(len(epochs) - 1))
+
+
+def rows(batch: Batch) -> list[tuple[str, int, str]]:
+    """Set, epoch and key of each."""
+    return [(batch.set, epoch, key) for epoch, key in zip(batch.epochs, batch.keys, strict=True)]
 
 
 def test_a_resumed_example_has_the_same_chance(folder: Path) -> None:

@@ -56,7 +56,7 @@ def example_of(
     features: FeatureCache | None = None,
 ) -> Example:
     """The example of a document or a pair; `chance` is (seed, epoch). A broken sample is an empty example, from which nothing is learnt."""
-    seeds = [*chance, int.from_bytes(sample.key.encode()[-16:], "big")]
+    seeds = [*chance, int.from_bytes(sample.key.encode(), "big")]
     try:
         window, members = _window(sample, tokens, config, np.random.default_rng(seeds))
         seen = [

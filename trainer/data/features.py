@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -36,7 +37,7 @@ class FeatureCache:
 
     def __init__(self, encoder: str, media: MediaConfig, limit: int) -> None:
         self._media, self._limit = media, limit
-        self._made = f"{media.side} {media.mean} Pillow {PIL.__version__}"
+        self._made = f"{media.side} {media.mean} Pillow {PIL.__version__} torch {torch.__version__}"
         self._folder = cache_folder("features") / hashlib.sha256(encoder.encode()).hexdigest()[:32]
         self._is_full = False
         with suppress(FileNotFoundError):

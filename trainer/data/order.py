@@ -5,7 +5,7 @@
 An epoch puts the shards in a new order, end to end, and cuts that line into `streams` stretches of the same length (by one sample at most).
 Streams take turns: place p of an epoch is row p // streams of stream p % streams. Within a stretch the samples of `block` shards in a row are
 shuffled. So a reader of one stream has few shards in hand at a time, every sample comes once an epoch, and nobody has to have read what came
-before: to resume anywhere, on any number of readers, a position is enough.
+before: to resume anywhere, on any number of readers, a position is enough. Ranks share out a batch by streams.
 """
 
 from bisect import bisect_right
@@ -59,6 +59,15 @@ class Order:
         at = self._shuffled(epoch, stream, block)[start + row - max(start, starts[block * self._block])]
         shard = bisect_right(starts, at) - 1
         return Place(epoch, shards[shard], at - starts[shard])
+
+    def part(self, first: int, batch: int, rank: int, ranks: int) -> list[int]:
+        """The positions that one of `ranks` takes of a batch of `batch` from `first` on: those of as few streams as there can be.
+
+        Where the batch is a multiple of the streams, and these of the ranks, a rank has its own streams in all batches of an epoch.
+        """
+        share = batch // ranks
+        by_stream = sorted(range(first, first + batch), key=lambda position: position % self.total % self._streams)
+        return by_stream[rank * share : (rank + 1) * share]
 
     def _start(self, stream: int) -> int:
         """Where a stream begins in the line of all."""

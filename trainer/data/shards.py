@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import InputError, ShardError, SurroundingsError
 from schemas.shard import INDEX_SUFFIX, IndexEntry, IndexHead, Sample, cut_sample, encode_index, index_tar
-from trainer.data.cache import cache_folder, cached
+from trainer.data.cache import cache_folder, cached, locked
 
 try:
     from aiohttp import ClientError
@@ -37,7 +37,7 @@ Block: TypeAlias = tuple[
 ]  # bytes of a tar, or all of it, and the offset in the tar at which they begin
 
 ATTEMPTS = 3  # ours: of a read that fails; a second lies between the first two, then two
-_OPEN = 64  # ours: a set's streams have a block of shards each in hand; a megabyte of index a shard
+_OPEN = 64  # ours: shards of which the index is in memory, a megabyte each
 _AT_ONCE = 16  # ours: shards that are asked for their size side by side
 _HEAD_BYTES = 512  # ours: more than an index's first line
 _ENTRY = msgspec.json.Decoder(IndexEntry)
@@ -92,25 +92,27 @@ class _Index:
 class Shards:
     """The samples of a list of tars; `counts` says how many each holds. Tars of a store are kept on this disk within `cache_bytes`; 0 keeps none.
 
+    `in_hand` of them are open at a time: a set's streams have a block of shards each in hand.
+
     Raises:
         ShardError: a tar is cut, is not the one that its index was made for, or changed since it was listed here.
         SurroundingsError: a store or disk still fails at the last attempt.
     """
 
-    def __init__(self, urls: list[str], cache_bytes: int = 0) -> None:
+    def __init__(self, urls: list[str], cache_bytes: int = 0, in_hand: int = _OPEN) -> None:
         self.urls = urls
-        self._cache_bytes = cache_bytes
+        self._cache_bytes, self._in_hand = cache_bytes, in_hand
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             self._tars = list(pool.map(_look, urls))
             self.counts = list(pool.map(_count, urls, self._tars))
-        self._opened = lru_cache(maxsize=_OPEN)(self._open)
+        self._opened = lru_cache(maxsize=self._in_hand)(self._open)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_opened"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._opened = lru_cache(maxsize=_OPEN)(self._open)
+        self._opened = lru_cache(maxsize=self._in_hand)(self._open)
 
     @property
     def fingerprint(self) -> str:
@@ -211,19 +213,29 @@ def _beside(url: str, end: int | None = None) -> bytes | None:
 def _own_index(url: str, tar: _Tar) -> _Index:
     """The index of a tar that has none beside it: the kept one, or a new one."""
     kept = cache_folder("indexes") / f"{_name(url, tar)}{INDEX_SUFFIX}"
+    part = kept.with_suffix(".part")
     if not kept.exists():
-        fs, path = url_to_fs(url)
-        with fs.open(path, "rb") as file:
-            entries = index_tar(file)
-        part = kept.with_suffix(f".{os.getpid()}")
-        part.write_bytes(encode_index(entries, tar.size))
-        part.replace(kept)
+        with locked(part):  # one process of this machine scans, the others wait for it
+            if kept.exists():
+                part.unlink()
+            else:
+                part.write_bytes(encode_index(_passing(partial(_scan, url)), tar.size))
+                part.replace(kept)
     return _Index(kept.read_bytes(), url)
+
+
+def _scan(url: str) -> list[IndexEntry]:
+    fs, path = url_to_fs(url)
+    with fs.open(path, "rb") as file:
+        try:
+            return index_tar(file)
+        except ShardError as error:
+            raise ShardError(f"{url}: {error}") from error
 
 
 def _begins(block: bytes | mmap.mmap, at: int, key: str) -> bool:
     """Whether the header there names a sample, as far as one header can tell."""
-    name = key.rpartition("/")[2].encode()
+    name = key.rpartition("/")[2].partition("\\")[0].encode()  # from a backslash on stands what is no UTF-8
     return block.find(name, at, at + 100) >= 0 or block[at + 156 : at + 157] in _EXTENDED
 
 

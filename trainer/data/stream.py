@@ -3,7 +3,7 @@
     step ──▶ sets and their positions ──▶ this rank's share ──▶ samples (`order`, `shards`) ──▶ examples ──▶ batches
 
 A step is one batch of every set, as in the paper (Flamingo 2.4), or one batch of one set, drawn by their shares. The global batch of a set is its next B
-positions, whoever reads them: ranks take equal runs of it, worker processes whole steps. Which sets a step takes is a function of (seed, step). So the
+positions, whoever reads them: ranks share them out by streams, worker processes take whole steps. Which sets a step takes is a function of (seed, step). So the
 sequence is the same with any number of ranks and workers, and `state`, what was consumed of each set, is all that a checkpoint needs.
 """
 
@@ -228,7 +228,9 @@ class _Steps(Dataset[list[Batch] | M3wError]):
     ) -> None:
         self._sets, self._tokens, self._media, self._seed = sets, tokens, media, seed
         self._rank, self._ranks, self._features = rank, ranks, features
-        self._shards = {name: Shards(find_shards(one.shards), cache_bytes) for name, one in sets.items()}
+        self._shards = {
+            name: Shards(find_shards(one.shards), cache_bytes, one.streams * one.block) for name, one in sets.items()
+        }
         self._orders = {
             name: Order(self._shards[name].counts, seed, one.streams, one.block) for name, one in sets.items()
         }
@@ -244,9 +246,8 @@ class _Steps(Dataset[list[Batch] | M3wError]):
             return error
 
     def _examples(self, name: str, first: int) -> list[Example]:
-        share = self._sets[name].batch // self._ranks
-        first += self._rank * share
-        return [self._example(name, position) for position in range(first, first + share)]
+        positions = self._orders[name].part(first, self._sets[name].batch, self._rank, self._ranks)
+        return [self._example(name, position) for position in positions]
 
     def _example(self, name: str, position: int) -> Example:
         place = self._orders[name][position]
