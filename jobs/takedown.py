@@ -1,4 +1,8 @@
-"""m3w takedown: pages and media out of a finished run, and never in again."""
+"""m3w takedown: pages and media out of a finished run, and never in again.
+
+What goes is found first and written down as a plan, then it is carried out. Tables that are purged no longer say what stood in them, so after a kill the plan,
+not another search, says what is left to do.
+"""
 
 import os
 from collections.abc import Callable
@@ -13,15 +17,26 @@ from jobs.shard import write_manifest
 from pipeline.config import load_config
 from pipeline.report import CARD, MANIFEST
 from pipeline.runfolder import RunFolder
-from pipeline.store import Lock, Store
+from pipeline.store import Lock
 from pipeline.takedown.entries import Entries, read_entries
-from pipeline.takedown.shards import Gone, PartTask, pending, rewrite
+from pipeline.takedown.shards import Gone, PartTask, rewrite
 from pipeline.takedown.tables import find, found, purge
 from pipeline.takedown.tombstones import write_tombstones
 from pipeline.transforms.spread import Spread
-from schemas.errors import InputError, OutputError, UsageError
+from schemas.errors import OutputError, UsageError
 
 Part = tuple[str, str]  # its stage, its name
+_PLAN = "tombstones/plan.json"  # there from when all is found until all is done
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A takedown that has begun: what was asked for, that with the digests of what was found, the tars concerned, and what is told at the end."""
+
+    asked: Entries
+    wider: Entries
+    tars: list[Part]
+    pages: int
+    media: int
 
 
 def command(url: str, list_url: str, max_distance: int, workers: int, beam_options: list[str]) -> None:
@@ -36,28 +51,30 @@ def command(url: str, list_url: str, max_distance: int, workers: int, beam_optio
     folder = RunFolder(url if "://" in url else os.path.abspath(url))
     if not folder.is_run() or folder.stage("shard") is None:
         raise OutputError(f"{url} holds no finished run of m3w")
-    entries = read_entries(_read(list_url), list_url, max_distance)
+    entries = read_entries(list_url, max_distance)
     config = load_config(folder.store.read("config.toml").decode(), f"{url}/config.toml")
     with Lock(folder.store):
         folder.claim()
         run(Job(folder, config, Engine(workers, beam_options, [url]), Terminal()), entries)
 
 
-def _read(url: str) -> bytes:
-    head, _, name = url.rpartition("/")
-    store = Store(head or ("/" if url.startswith("/") else "."))
-    if not store.exists(name):
-        raise InputError(f"{url}: no such file")
-    return store.read(name)
-
-
 def run(job: Job, entries: Entries) -> None:
-    """Finds what is meant, writes tombstones, then rewrites the tars and tables concerned. Killed, the same command goes on.
+    """Ends a takedown that was killed, if there is one, then does its own.
 
     Raises:
         OutputError: the run is not finished.
     """
     job.needs("shard", "takedown")
+    store = job.folder.store
+    left = msgspec.json.decode(store.read(_PLAN), type=Plan) if store.exists(_PLAN) else None
+    if left is not None:
+        _carry_out(job, left)
+    if left is None or left.asked != entries:
+        _carry_out(job, _planned(job, entries))
+
+
+def _planned(job: Job, entries: Entries) -> Plan:
+    """Finds what is meant, writes tombstones, and the plan last."""
     tars, others = _parts(job)
     looked_into = [*tars, *((stage, part) for stage, part in others if stage in ("select", "fetch"))]
     gone = _find(job, entries, looked_into)
@@ -65,12 +82,26 @@ def run(job: Job, entries: Entries) -> None:
     if wider != entries:  # what was found by its URL is looked for by its bytes, too
         gone = _find(job, wider, looked_into)
     write_tombstones(job.folder, entries, {one for of_part in gone.values() for one in of_part})
+    known = {(one.kind, one.key) for tar in tars for one in gone[tar]}  # a document and a pair tell of one medium
+    pages, media = (sum(kind == of for of, _ in known) for kind in ("page", "medium"))
+    concerned = [tar for tar in tars if gone[tar]]
+    plan = Plan(asked=entries, wider=wider, tars=concerned, pages=pages, media=media)
+    job.folder.store.write(_PLAN, msgspec.json.encode(plan))
+    return plan
+
+
+def _carry_out(job: Job, plan: Plan) -> None:
+    """Rewrites the tars and tables concerned; what was done before a kill is left as it is."""
     job.folder.store.remove([MANIFEST, CARD])
-    unsettled = pending(job.folder.store)
-    _spread(job, rewrite, wider, [tar for tar in tars if gone[tar] or tar[1] in unsettled])
-    _spread(job, purge, wider, [(stage, part) for stage, part in others if stage != "select"])
+    tars, others = _parts(job)
+    _spread(job, rewrite, plan.wider, [tar for tar in plan.tars if tar in tars])  # m3w shard may have made others since
+    _spread(job, purge, plan.wider, [(stage, part) for stage, part in others if stage != "select"])
     write_manifest(job)
-    _tell(job, entries, {one for tar in tars for one in gone[tar]})
+    job.folder.store.remove([_PLAN])
+    listed = len(plan.asked.urls) + len(plan.asked.domains) + len(plan.asked.sha256s)
+    job.progress.say(
+        f"takedown: {listed:,} entries; {plan.pages:,} pages and {plan.media:,} media were in the shards and are gone"
+    )
 
 
 def _parts(job: Job) -> tuple[list[Part], list[Part]]:
@@ -108,11 +139,3 @@ def _spread(job: Job, work: Callable[..., Any], entries: Entries, parts: list[Pa
     if tasks:
         job.engine.run(lambda pipeline: pipeline | Spread(list(tasks), work, job.engine.processes))
     return tasks
-
-
-def _tell(job: Job, entries: Entries, gone: set[Gone]) -> None:
-    pages, media = (sum(one.kind == kind for one in gone) for kind in ("page", "medium"))
-    listed = len(entries.urls) + len(entries.domains) + len(entries.sha256s)
-    job.progress.say(
-        f"takedown: {listed:,} entries; {pages:,} pages and {media:,} media were in the shards and are gone"
-    )

@@ -1,5 +1,6 @@
 """Takedown: what is listed goes from shards, tables and stores, is counted, and does not come back."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -7,15 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import takedown
 from jobs.cli import main
+from jobs.job import Job
 from pipeline.store import Store
-from pipeline.takedown.entries import read_entries
+from pipeline.takedown.entries import Entries, read_entries
 from pipeline.takedown.tombstones import read_tombstones
 from schemas.errors import InputError
 from schemas.manifest import Manifest, decode_manifest
@@ -169,6 +174,45 @@ def test_tombstones_name_what_went(run: Path) -> None:
     assert any(row["url"] == "http://elsewhere.example/x" for row in rows)
 
 
+@pytest.mark.parametrize("done", [0, 2])
+def test_ended_in_the_middle_of_its_tables_it_goes_on(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], done: int
+) -> None:
+    """Some tables no longer say what stood in them: the same command again, or one with another list, leaves every file as an undisturbed one does."""
+    entries = ("http://a.example/1.html", "http://a.example/0-a.png")
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    take_down(other, *entries)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "takedown: 2 entries; 1 pages and 2 media were in the shards and are gone"
+
+    def cut_short(job: Job, work: Callable[..., Any], entries: Entries, parts: list[takedown.Part]) -> Any:
+        tasks = spread(job, work, entries, parts[:done] if work is takedown.purge else parts)
+        if work is takedown.purge:
+            raise InputError("cut short")
+        return tasks
+
+    spread = takedown._spread
+    with monkeypatch.context() as patched:
+        patched.setattr(takedown, "_spread", cut_short)
+        listed = tmp_path / "cut.txt"
+        listed.write_text("\n".join(entries))
+        assert main(["takedown", str(run), "--urls", str(listed), "--workers", "1"]) == 1
+    lists = [entries] if done else [("http://nowhere.example/x",), entries]
+    for lines in lists:
+        take_down(run, *lines)
+    if done:
+        assert capsys.readouterr().err.splitlines()[-1] == told
+        assert contents(run) == contents(other)
+    else:
+        assert contents(run / "shards") == contents(other / "shards")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, without lock files."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("signals", [1, 2, 3])
 def test_killed_and_run_again_it_ends_the_same(run: Path, tmp_path: Path, signals: int) -> None:
@@ -194,18 +238,20 @@ def test_killed_and_run_again_it_ends_the_same(run: Path, tmp_path: Path, signal
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no entry"),
-        (b"# nothing\n\n", "no entry"),
+        (b"", "empty"),
+        (b"# nothing\n\n", "empty"),
         (b"http://a.example/\nnot a url\n", "line 2"),
         (b"\xff\xfe\x00", "not UTF-8"),
         (b"http://\n", "line 1"),
         (b"deadbeef\n", "line 1"),
     ],
 )
-def test_bad_lists_are_refused(data: bytes, message: str) -> None:
+def test_bad_lists_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
     """The message names the file and the line."""
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(data)
     with pytest.raises(InputError, match=message):
-        read_entries(data, "list.txt")
+        read_entries(str(listed))
 
 
 def test_a_bad_list_harms_nothing(run: Path) -> None:
@@ -226,9 +272,11 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
 
 
-def test_domains_cover_what_is_below_them() -> None:
-    """Labels are compared, not characters; case and international names do not matter."""
-    entries = read_entries("Example.org\nbücher.example\n".encode(), "list")
+def test_domains_cover_what_is_below_them(tmp_path: Path) -> None:
+    """Labels are compared, not characters; case and international names do not matter; a list may be gzipped."""
+    listed = tmp_path / "list.gz"
+    listed.write_bytes(gzip.compress("Example.org\nbücher.example\n".encode()))
+    entries = read_entries(str(listed))
     assert entries.means_page("https://sub.example.org/x")
     assert not entries.means_page("https://notexample.org/x")
     assert entries.means_page("https://xn--bcher-kva.example/")

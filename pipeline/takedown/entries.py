@@ -4,7 +4,7 @@
     example.org                          all pages and media of a domain and of what is below it
     sha256:9f86d081...                   a medium, by the digest of its bytes (in the shard, or as they came from the web)
 
-Blank lines and lines that begin with # say nothing.
+A list as any other (`pipeline.lists.files`): UTF-8, gzipped or not; blank lines and lines that begin with # say nothing.
 """
 
 import re
@@ -12,6 +12,7 @@ import re
 import can_ada
 import msgspec
 
+from pipeline.lists.files import entries as list_entries
 from pipeline.stages.media_index import key16
 from pipeline.urls import media_key, page_key
 from schemas.errors import InputError
@@ -61,25 +62,17 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
         return any((number ^ int.from_bytes(other, "big")).bit_count() <= self.max_distance for other in self.phashes)
 
 
-def read_entries(data: bytes, name: str, max_distance: int = -1) -> Entries:
-    """The entries of a list file; `name` is for messages.
+def read_entries(list_url: str, max_distance: int = -1) -> Entries:
+    """The entries of a list file.
 
     Raises:
-        InputError: not UTF-8, no entry at all, or a line that is none of URL, domain and digest.
+        InputError: no such file, not UTF-8, no entry at all, or a line that is none of URL, domain and digest.
+        SurroundingsError: the disk or the store refuses.
     """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{name}: not UTF-8 at byte {error.start}; a list of URLs is a text file, an entry a line"
-        ) from error
     urls: dict[str, tuple[bytes, bytes]] = {}
     domains: set[str] = set()
     sha256s: set[bytes] = set()
-    for number, line in enumerate(text.splitlines(), 1):
-        entry = line.strip()
-        if not entry or entry.startswith("#"):
-            continue
+    for entry, where in list_entries(list_url):
         if digest := _SHA256.fullmatch(entry):
             sha256s.add(bytes.fromhex(digest[1]))
         elif "://" in entry and _host(entry):
@@ -87,9 +80,7 @@ def read_entries(data: bytes, name: str, max_distance: int = -1) -> Entries:
         elif _DOMAIN.fullmatch(entry):
             domains.add(_host(f"http://{entry}/"))
         else:
-            raise InputError(f"{name}, line {number}: {entry[:200]!r} is no URL, no domain and no sha256")
-    if not (urls or domains or sha256s):
-        raise InputError(f"{name}: no entry in it")
+            raise InputError(f"{where}: {entry[:200]!r} is no URL, no domain and no sha256")
     return Entries(
         urls=urls,
         page_keys=frozenset(page for page, _ in urls.values()),

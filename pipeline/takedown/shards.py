@@ -40,7 +40,7 @@ from schemas.shard import (
 from schemas.tables import DROPS, TableWriter, read_table
 
 STAGE = "shard"
-PENDING = "tombstones/pending/"
+_PENDING = "tombstones/pending/"
 READ_AHEAD = 256  # ours: samples whose JSON members are asked for together, some 2 MB
 Content: TypeAlias = Document | ImageTextPair | VideoTextPair
 _PAIR = msgspec.json.Decoder(ImageTextPair | VideoTextPair)
@@ -98,11 +98,6 @@ def rewrite(task: PartTask, note: Note, skip: frozenset[int]) -> dict[str, int]:
         folder.store.write(_pending(task.part), msgspec.json.encode(after))
     _settle(folder, after)
     return dict(taken.counts)
-
-
-def pending(store: Store) -> set[str]:
-    """The parts whose tars a killed run may have written without their records."""
-    return {name.removeprefix(PENDING).removesuffix(".json") for name in store.files(PENDING.rstrip("/"))}
 
 
 class _Taken:
@@ -257,7 +252,7 @@ def _settle(folder: RunFolder, record: Commit) -> None:
 
 
 def _pending(part: str) -> str:
-    return f"{PENDING}{part}.json"
+    return f"{_PENDING}{part}.json"
 
 
 def _decode(data: bytes) -> Content:
