@@ -8,12 +8,14 @@ in a store is read by ranges, or fetched whole into the cache.
 import hashlib
 import mmap
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache, partial
-from itertools import count
+from glob import has_magic
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -22,14 +24,9 @@ import numpy as np
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from schemas.errors import InputError, ShardError, SurroundingsError
+from schemas.errors import ConfigError, InputError, ShardError, SurroundingsError
 from schemas.shard import INDEX_SUFFIX, IndexEntry, IndexHead, Sample, cut_sample, encode_index, index_tar
 from trainer.data.cache import cache_folder, cached, locked
-
-try:
-    from aiohttp import ClientError
-except ImportError:  # then there are no http URLs either
-    ClientError = OSError  # type: ignore[misc, assignment]
 
 T = TypeVar("T")
 Block: TypeAlias = tuple[
@@ -39,20 +36,28 @@ Block: TypeAlias = tuple[
 ATTEMPTS = 3  # ours: of a read that fails; a second lies between the first two, then two
 _OPEN = 64  # ours: shards of which the index is in memory, a megabyte each
 _AT_ONCE = 16  # ours: shards that are asked for their size side by side
+_CLIENTS = ("aiohttp", "aiobotocore", "botocore", "gcsfs", "google")  # they raise what is no OSError
+_GONE = (404, 410)
+_TAGS = ("ETag", "etag", "mtime", "Last-Modified")  # as stores, disks and web servers call it
+_NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _HEAD_BYTES = 512  # ours: more than an index's first line
 _ENTRY = msgspec.json.Decoder(IndexEntry)
 _EXTENDED = b"LKxg"  # type flags of headers that hold the name, or part of it, of the next
 
 
 def find_shards(patterns: Iterable[str]) -> list[str]:
-    """The tars that patterns name, sorted: files, globs, or folders, at any fsspec URL.
+    """The tars that patterns name, sorted: files, globs, or folders, at any fsspec URL; `{000..127}` stands for each of these numbers.
 
     Raises:
         InputError: a pattern names none.
+        ConfigError: a kind of URL for which nothing is installed.
     """
     found: set[str] = set()
-    for pattern in patterns:
-        fs, path = url_to_fs(os.path.expanduser(pattern))
+    for pattern in chain.from_iterable(map(_numbered, patterns)):
+        try:
+            fs, path = url_to_fs(os.path.expanduser(pattern))
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"{pattern}: {error}") from error
         inside = _passing(partial(_tars, fs, path))
         if not inside:
             raise InputError(f"{pattern}: no shards here; name tars, a glob or a folder of tars")
@@ -60,7 +65,21 @@ def find_shards(patterns: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def _numbered(pattern: str) -> list[str]:
+    """A pattern with each of the numbers that it stands for."""
+    found = _NUMBERS.search(pattern)
+    if found is None:
+        return [pattern]
+    first, last = found.groups()
+    numbers = (f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1))
+    return [
+        one for number in numbers for one in _numbered(f"{pattern[: found.start()]}{number}{pattern[found.end() :]}")
+    ]
+
+
 def _tars(fs: Any, path: str) -> list[str]:
+    if path.endswith(".tar") and not has_magic(path):
+        return [path]  # to a web server, any file may be a folder: it would be fetched to look for links in it
     return list(fs.glob(f"{path.rstrip('/')}/*.tar" if fs.isdir(path) else path))
 
 
@@ -133,7 +152,7 @@ class Shards:
 
     def _open(self, shard: int) -> tuple[_Index, Callable[[int, int], Block]]:
         url, tar = self.urls[shard], self._tars[shard]
-        if _look(url) != tar:
+        if _look(url, anew=True) != tar:
             raise ShardError(f"{url} changed under the run; the order of samples was made for what it was")
         read = _passing(lambda: _reader(url, tar, self._cache_bytes))
         return _index(url, tar), read
@@ -170,10 +189,15 @@ def _range(fs: Any, path: str, offset: int, length: int) -> Block:
     return (block, offset) if len(block) == length else (b"", offset)
 
 
-def _look(url: str) -> _Tar:
+def _look(url: str, anew: bool = False) -> _Tar:
+    """What a tar is known by, `anew` even where its store's listing was kept."""
     fs, path = url_to_fs(url)
+    if anew:
+        fs.invalidate_cache(path)
     info = _passing(lambda: fs.info(path))
-    return _Tar(info["size"], str(info.get("ETag") or info.get("etag") or info.get("mtime") or ""))
+    if info["size"] is None:
+        raise SurroundingsError(f"{url}: its server does not say how large it is")
+    return _Tar(info["size"], str(next((info[key] for key in _TAGS if info.get(key)), "")))
 
 
 def _name(url: str, tar: _Tar) -> str:
@@ -244,9 +268,13 @@ def _passing(read: Callable[[], T]) -> T:
     for attempt in count(1):
         try:
             return read()
-        except FileNotFoundError as error:
-            raise InputError(f"{error}: no such shard") from error
-        except (OSError, ClientError) as error:
+        except Exception as error:
+            # fsspec says "not found" whatever a web server answered, but names the answer as the cause.
+            cause = (error.__cause__ or error) if isinstance(error, FileNotFoundError) else error
+            if isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in _GONE:
+                raise InputError(f"{error}: no such shard") from error
+            if not isinstance(cause, OSError) and type(cause).__module__.split(".")[0] not in _CLIENTS:
+                raise
             if attempt == ATTEMPTS:
                 raise SurroundingsError(f"still failing at attempt {attempt}: {error}") from error
             time.sleep(attempt)
