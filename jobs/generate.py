@@ -24,11 +24,12 @@ def trained(folder: Path) -> Pretrained:
     """
     if (folder / "config.json").exists():
         return from_pretrained(folder)
-    found = checkpoints(folder)
-    if not found:
-        raise UsageError(f"{folder} holds no checkpoint and no exported model; m3w train and m3w export write them")
     toml = folder / "config.toml"
-    config = read_settings(TrainConfig, toml.read_text(encoding="utf-8"), str(toml))
+    if toml.exists():
+        config = read_settings(TrainConfig, toml.read_text(encoding="utf-8"), str(toml))
+        found = checkpoints(config.checkpoints or folder)
+    if not toml.exists() or not found:
+        raise UsageError(f"{folder} holds no checkpoint and no exported model; m3w train and m3w export write them")
     loaded = load_model(config.model, config.seed)
     load(found[-1], loaded.model)
     media = msgspec.structs.replace(config.media, mean=loaded.normalise.mean, flip=0.0, colour=0.0)

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import torch
 
 from jobs.held_out import table, write
 from jobs.train_log import TrainLog, train_log
 from schemas.errors import ConfigError, OutputError, SurroundingsError
 from schemas.settings import write_settings
-from trainer.checkpoint import checkpoints, fingerprint, load, save
+from trainer.checkpoint import Checkpoints, checkpoints, fingerprint, load
 from trainer.compute import prepare
 from trainer.config import TrainConfig
 from trainer.data.features import FeatureCache
@@ -27,6 +27,9 @@ from trainer.loop import Step, train
 from trainer.optim import optimizer
 from trainer.ranks import Ranks, joined
 from trainer.watchdog import watched
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 
 def run(config: TrainConfig, out: Path, resume: bool) -> None:
@@ -46,25 +49,24 @@ def run(config: TrainConfig, out: Path, resume: bool) -> None:
             raise ConfigError(f"sets.{name}.shards is not set; give tars, a glob or a folder of tars")
     if not (near := next(path for path in (out, *out.parents) if path.exists())).is_dir():
         raise OutputError(f"{out} cannot be: {near} is no folder")
-    before = checkpoints(out)
+    before = checkpoints(config.checkpoints or out)
     if before and not resume:
         raise OutputError(
-            f"{out} holds {len(before)} checkpoints; go on from them with --resume, or give another folder"
+            f"{config.checkpoints or out} holds {len(before)} checkpoints; go on from them with --resume, or give another folder"
         )
     try:
         with joined(2 * config.hang_s) as ranks:
             _run(config, out, before[-1] if before else None, ranks)
-    except torch.OutOfMemoryError as error:
-        raise SurroundingsError(f"{error}; a smaller micro_batch or compute.checkpointing takes less") from error
     except OSError as error:
         raise SurroundingsError(f"{out}: {error}") from error
 
 
-def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> None:
+def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> None:
     with ExitStack() as stack:
         with ranks.together():
             loaded, optim, stream = _prepared(config, before, ranks)
             log = stack.enter_context(_opened(config, out, stream.state.step)) if ranks.rank == 0 else None
+        saved = stack.enter_context(Checkpoints(config.checkpoints or out, ranks, config.keep))
         told = stack.enter_context(told_to_stop())
         stack.enter_context(watched(ranks, config.hang_s, _give_up))
         model, normalise = loaded.model, loaded.normalise
@@ -75,25 +77,24 @@ def _run(config: TrainConfig, out: Path, before: Path | None, ranks: Ranks) -> N
             done = step.number + 1
             if stops or done % config.save_every == 0 or done == config.updates:
                 ranks.at(f"saves the checkpoint after {done:,} updates")
-                with ranks.together():
-                    if ranks.rank == 0:
-                        save(out, done, model, optim, stream.state, config.keep)
+                saved.save(done, model, optim, stream.state)
                 if config.held_out and not stops:
                     found = held_out(model, config.held_out, loaded.tokens, _media(config, loaded), normalise)
                     if log is not None:
                         write(out, done, found)
                         log.say(table(found))
             if stops:
+                saved.wait()
                 raise SurroundingsError(f"told to stop after {done:,} updates; {out} goes on from them with --resume")
 
 
-def _prepared(config: TrainConfig, before: Path | None, ranks: Ranks) -> tuple[Loaded, torch.optim.Optimizer, Stream]:
+def _prepared(config: TrainConfig, before: str | None, ranks: Ranks) -> tuple[Loaded, "Optimizer", Stream]:
     """The model, its optimizer and the stream, as they are at the start, or as a checkpoint has them."""
     loaded = load_model(config.model, config.seed)
     model = loaded.model
     prepare(model, config.compute, ranks)
     optim = optimizer(model, config.optim)
-    state = load(before, model, optim).stream if before else None
+    state = load(before, model, optim, ranks).stream if before else None
     media = _media(config, loaded)
     encoder = f"{fingerprint(model.vision)} transformers {version('transformers')} {loaded.normalise}"
     stream = Stream(

@@ -19,6 +19,7 @@ from tests.test_loop import scaled
 from tests.test_stream import PAIRS, SIDE, TOKENS, document, pair, write
 from tests.test_train import configuration, small_models
 from tests.tiny_models import flamingo, tokenizer
+from trainer.checkpoint import trained_weights
 from trainer.compute import ComputeConfig, prepare
 from trainer.data.batch import Batch
 from trainer.data.example import ExampleConfig
@@ -36,7 +37,7 @@ MEANS: tuple[Mean, ...] = ("example", "token")
 UPDATES = 4
 
 
-def sets_of(folder: Path, micro_batch: int = 0) -> dict[str, SetConfig]:
+def sets_of(folder: Path, micro_batch: int = 0, batch: int = 0) -> dict[str, SetConfig]:
     """Pairs with a broken one among them, and pages of which every other has no picture."""
     for name in ("pairs", "pages"):
         (folder / name).mkdir(exist_ok=True)
@@ -46,8 +47,8 @@ def sets_of(folder: Path, micro_batch: int = 0) -> dict[str, SetConfig]:
     write(folder / "pages", "0", [document(number, 3 * (number % 2)) for number in range(8)])
     kept = {"micro_batch": micro_batch}
     return {
-        "pairs": SetConfig(shards=[str(folder / "pairs")], batch=4, weight=0.2, example=PAIRS, **kept),
-        "pages": SetConfig(shards=[str(folder / "pages")], batch=2, example=ExampleConfig(tokens=64), **kept),
+        "pairs": SetConfig(shards=[str(folder / "pairs")], batch=batch or 4, weight=0.2, example=PAIRS, **kept),
+        "pages": SetConfig(shards=[str(folder / "pages")], batch=batch or 2, example=ExampleConfig(tokens=64), **kept),
     }
 
 
@@ -171,7 +172,7 @@ def test_torchrun(tmp_path: Path) -> None:
     subprocess.run([*run, "-m", "jobs.train", *arguments], check=True, env=environment, timeout=300)
     assert 0 == main(["train", config, "--out", str(tmp_path / "two"), "--resume"])
     assert 0 == main(["train", config, "--out", str(tmp_path / "one")])
-    two, one = (load_file(tmp_path / out / "step-00000006" / "trained.safetensors") for out in ("two", "one"))
+    two, one = (trained_weights(tmp_path / out / "step-00000006") for out in ("two", "one"))
 
     assert 6 == len((tmp_path / "two" / "log.jsonl").read_text().splitlines())
     for name, weight in one.items():

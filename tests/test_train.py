@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil
 
 from jobs.cli import main
 from jobs.train_log import TrainLog
 from tests.test_stream import document, pair, write
 from tests.tiny_models import language, tokenizer, vision
+from trainer.checkpoint import trained_weights
 from trainer.loop import Step
 
 
@@ -79,7 +79,7 @@ def test_train_and_resume(config: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert [(step["number"], step["losses"]) for step in log(whole)] == [
         (step["number"], step["losses"]) for step in log(halves)
     ]
-    weights = [load_file(out / "step-00000006" / "trained.safetensors") for out in (whole, halves)]
+    weights = [trained_weights(out / "step-00000006") for out in (whole, halves)]
     assert all((weights[0][name] == one).all() for name, one in weights[1].items())
     assert "tokens = 32" in (whole / "config.toml").read_text()
 
@@ -139,7 +139,7 @@ def test_told_to_stop(
     assert "told to stop after 3 updates" in capsys.readouterr().err
     assert signal.SIG_DFL == signal.getsignal(signal.SIGTERM)
     assert 0 == main([*arguments, str(tmp_path / "halves"), "--resume"])
-    weights = [load_file(tmp_path / out / "step-00000006" / "trained.safetensors") for out in ("whole", "halves")]
+    weights = [trained_weights(tmp_path / out / "step-00000006") for out in ("whole", "halves")]
     assert all((weights[0][name] == one).all() for name, one in weights[1].items())
 
 

@@ -15,7 +15,7 @@ from trainer.optim import OptimConfig
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides what a training run comes to.
 
-    `updates` is how many there are in all; every `save_every` of them there is a checkpoint, of which the `keep` latest stay. `workers` are processes that
+    `updates` is how many there are in all; every `save_every` of them there is a checkpoint, of which the `keep` latest stay, in the run's folder or at `checkpoints`, a folder or the URL of one in a store. `workers` are processes that
     read and decode beside each rank; 0 reads in the rank itself. `mode` says whether an update takes a batch of every set or one of a set drawn by its share; shards
     of a store are kept on this disk within `cache_bytes`, 0 for none, and features of the frozen encoder within `feature_bytes`. `mean` is what a set's loss is: the mean over examples of what their tokens sum up to, or the
     mean over tokens, both over the global batch. A run in which a rank begins nothing new for `hang_s` seconds ends; checkpoints and compiling have to fit.
@@ -34,6 +34,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     updates: Annotated[int, msgspec.Meta(ge=1)] = 500_000  # Flamingo B.1.2
     save_every: Annotated[int, msgspec.Meta(ge=1)] = 1000
     keep: Annotated[int, msgspec.Meta(ge=1)] = 3
+    checkpoints: str = ""
     workers: Annotated[int, msgspec.Meta(ge=0)] = 2
     cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     feature_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0

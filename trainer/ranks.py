@@ -115,26 +115,27 @@ def joined(wait_s: float = 1800) -> Iterator[Ranks]:
     One that waits `wait_s` seconds for another is ended by torch, with less to say than a watchdog has, which is to come first.
 
     Raises:
-        SurroundingsError: another rank has gone.
+        SurroundingsError: another rank has gone, or this one's device has no memory left.
     """
     ranks, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     on_gpu = torch.cuda.is_available()
     device = f"cuda:{local}" if on_gpu else "cpu"
     if on_gpu:
         torch.cuda.set_device(local)
-    if ranks == 1:
-        yield Ranks(device=device)
-        return
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(seconds=wait_s))
     try:
-        yield Ranks(rank=dist.get_rank(), ranks=ranks, device=device)
+        if ranks > 1:
+            dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(seconds=wait_s))
+        yield Ranks(rank=dist.get_rank() if ranks > 1 else 0, ranks=ranks, device=device)
+    except torch.OutOfMemoryError as error:
+        raise SurroundingsError(f"{error}; a smaller micro_batch or compute.checkpointing takes less") from error
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
         said = str(error).partition(". ")[0]
         raise SurroundingsError(f"another rank has gone, or cannot be reached; see what it says. {said}") from error
     finally:
-        dist.destroy_process_group()
+        if ranks > 1:
+            dist.destroy_process_group()
 
 
 def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
