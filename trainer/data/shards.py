@@ -269,13 +269,18 @@ def _passing(read: Callable[[], T]) -> T:
         try:
             return read()
         except Exception as error:
-            # fsspec says "not found" whatever a web server answered, but names the answer as the cause.
-            cause = (error.__cause__ or error) if isinstance(error, FileNotFoundError) else error
-            if isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in _GONE:
+            # Of a web server fsspec says "not found" whatever the answer was, which is the cause.
+            answer = error.__cause__ if _client(error.__cause__) == "aiohttp" else None
+            if isinstance(error, FileNotFoundError) and (answer is None or getattr(answer, "status", None) in _GONE):
                 raise InputError(f"{error}: no such shard") from error
-            if not isinstance(cause, OSError) and type(cause).__module__.split(".")[0] not in _CLIENTS:
+            if not isinstance(error, OSError) and _client(error) not in _CLIENTS:
                 raise
             if attempt == ATTEMPTS:
                 raise SurroundingsError(f"still failing at attempt {attempt}: {error}") from error
             time.sleep(attempt)
     raise AssertionError("unreachable")
+
+
+def _client(error: BaseException | None) -> str:
+    """The package whose error it is."""
+    return type(error).__module__.partition(".")[0]
