@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from transformers.utils.logging import disable_progress_bar
 
 from schemas.errors import InputError, UsageError
 from schemas.settings import read_settings
@@ -22,6 +23,7 @@ def trained(folder: Path) -> Pretrained:
     Raises:
         UsageError: the folder holds neither.
     """
+    disable_progress_bar()  # of files that transformers reads
     if (folder / "config.json").exists():
         return from_pretrained(folder)
     toml = folder / "config.toml"

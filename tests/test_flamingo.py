@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from schemas.errors import ConfigError
 from tests.tiny_models import FAMILIES, VOCABULARY, flamingo, language, vision
-from trainer.model.config import ModelConfig
+from trainer.model.config import ModelConfig, ResamplerConfig
 from trainer.model.flamingo import Flamingo
 from trainer.model.resampler import PerceiverResampler
 from trainer.model.vision import VisionEncoder
@@ -19,6 +19,7 @@ from trainer.model.xattn import GatedCrossAttention, seen_media
 # Two rows; the first shows media 0 and 1 of the batch, the second medium 2.
 PHI = torch.tensor([[0, 1, 1, 1, 1, 2, 2, 2, 2], [0, 0, 0, 1, 1, 1, 1, 1, 1]])
 SLOTS = torch.tensor([[0, 1], [2, 0]])
+SMALL = ModelConfig(resampler=ResamplerConfig(width=16, layers=1, heads=2, latents=4))
 
 
 def some_ids() -> Tensor:
@@ -33,15 +34,25 @@ def some_pixels(media: int = 3, frames: int = 1) -> Tensor:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_at_gate_0_it_is_the_bare_model(family: str) -> None:
-    """Logits of the original vocabulary are the bare model's, bit for bit; every trainable weight gets a gradient once gates are open."""
-    with torch.no_grad():
-        bare = language(family)(some_ids()).logits
-    model = flamingo(family)
-    logits = model(some_ids(), PHI, SLOTS, model.latents([some_pixels()]))
+    """Logits of the original vocabulary are the bare model's, bit for bit, whichever attention computes them, with padding and without."""
+    mask = torch.ones(2, 9, dtype=torch.long)
+    mask[1, 6:] = 0
+    bare, model = language(family), flamingo(family)
+    for attention in ("sdpa", "eager"):
+        for one in (bare, model.language):
+            one.set_attn_implementation(attention)
+        with torch.no_grad():
+            logits = model(some_ids(), PHI, SLOTS, model.latents([some_pixels()]))
+            assert torch.equal(bare(some_ids()).logits, logits[..., :VOCABULARY])
+            assert (2, 9, VOCABULARY + 1) == logits.shape
+            padded = model(some_ids(), PHI, SLOTS, model.latents([some_pixels()]), mask)
+            wanted = bare(some_ids(), attention_mask=mask).logits
+        assert torch.equal(wanted[mask > 0], padded[mask > 0][:, :VOCABULARY])
 
-    assert torch.equal(bare, logits[..., :VOCABULARY])
-    assert (2, 9, VOCABULARY + 1) == logits.shape
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_trained_has_gradients(family: str) -> None:
+    """With open gates every trainable weight gets one, `<EOC>`'s rows too, and no frozen weight does."""
     model = flamingo(family, alpha=0.5)
     ids = some_ids()
     ids[:, 4] = model.eoc
@@ -133,7 +144,7 @@ def test_checkpointing_changes_no_gradient(kind: str) -> None:
 def test_where_gated_layers_stand() -> None:
     """Before layer 0 and before every N-th: 5 layers and N = 2 make 3."""
     base = language(layers=5)
-    model = Flamingo(vision(), base, ModelConfig())
+    model = Flamingo(vision(), base, SMALL)
     assert 5 == sum(layer.gated is not None for layer in model.layers)
 
     model = flamingo(every=3)
@@ -143,7 +154,7 @@ def test_where_gated_layers_stand() -> None:
 def test_what_is_no_decoder_is_refused() -> None:
     """A vision model in the language model's place, and a language model in the vision model's."""
     with pytest.raises(ConfigError):
-        Flamingo(vision(), vision(), ModelConfig())
+        Flamingo(vision(), vision(), SMALL)
     with pytest.raises(ConfigError, match="pixel_values"):
         VisionEncoder(language())
 

@@ -135,7 +135,9 @@ def _from_pretrained(kind: Any, key: str, name: str, **options: Any) -> Any:
     except OSError as error:
         if name.startswith(("/", ".", "~")) and not Path(name).exists():
             raise ConfigError(f"{key} = {name}: there is no such folder") from error
-        at_fault = ConfigError if Path(name).exists() else SurroundingsError
-        raise at_fault(f"{key} = {name}: {str(error).splitlines()[0]}") from error
+        said = str(error).splitlines()[0]
+        if Path(name).exists():
+            raise ConfigError(f"{key} = {name}: {said}") from error
+        raise SurroundingsError(f"{key} = {name} is no folder, seen from here, and the hub: {said}") from error
     except (ValueError, ImportError) as error:  # a package that this kind of model wants
         raise ConfigError(f"{key} = {name}: {str(error).strip().splitlines()[0]}") from error

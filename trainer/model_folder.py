@@ -50,7 +50,7 @@ def save_pretrained(folder: Path | str, pretrained: Pretrained, whole: bool = Fa
     if folder.exists():
         raise OutputError(f"{folder} is there already; give another folder")
     card = Card(
-        model=model.config,
+        model=msgspec.structs.replace(model.config, **_absolute(model.config)),
         media=pretrained.media,
         normalise=pretrained.loaded.normalise,
         frozen=_fingerprints(model),
@@ -65,6 +65,8 @@ def save_pretrained(folder: Path | str, pretrained: Pretrained, whole: bool = Fa
         if whole:
             _copy_frozen(model.config, part)
         (part / _CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
+        for file in part.rglob("*.safetensors"):  # which are written for their owner alone
+            file.chmod((part / _CARD).stat().st_mode)
         part.rename(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -99,6 +101,16 @@ def from_pretrained(folder: Path | str, vision: str = "", language: str = "") ->
         for name, one in own.items():
             one.copy_(weights[name])
     return Pretrained(loaded=loaded, media=card.media)
+
+
+def _absolute(config: ModelConfig) -> dict[str, str]:
+    """Where the frozen parts are that were named by a folder, for whom the way there is another."""
+    names = {part: getattr(config, part) for part in _FROZEN}
+    return {
+        part: str(Path(name).absolute())
+        for part, name in names.items()
+        if isinstance(name, str) and Path(name).exists()
+    }
 
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
