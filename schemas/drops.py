@@ -134,7 +134,6 @@ class DropReason(StrEnum):
     FILE_NAME = "file_name"  # the text is a file's name, a URL or a number
     DUPLICATE_PAIR = "duplicate_pair"  # the same picture with the same text stands in the output already
     LOW_SIMILARITY = "low_similarity"  # picture and text do not fit, by a model's score
-    NO_MEDIUM = "no_medium"  # the pair's medium is not to be had, or fell; the detail says why
     # shard
     NO_IMAGE = "no_image"  # a page without a medium, after extraction or after the image filters
     FALLBACK_NOT_NEEDED = "fallback_not_needed"  # a medium of the page's metadata, where the body has its own

@@ -294,9 +294,7 @@ def test_a_tables_row_is_one_pair_and_no_document() -> None:
 
     assert made.document is None
     assert [(p.caption, p.columns, p.page_url) for p, _ in made.pairs] == [("heron", {"score": 0.5}, "")]
-    assert [(d.kind, d.reason, d.detail.split()[0]) for d in lost.drops] == [
-        ("pair", DropReason.NO_MEDIUM, "not_in_crawl")
-    ]
+    assert [(d.kind, d.reason, d.detail.split()[0]) for d in lost.drops] == [("pair", DropReason.NOT_IN_CRAWL, "1")]
     assert (made.texts, lost.texts) == (0, 0)
 
 

@@ -19,9 +19,9 @@ from pipeline.read import text_tables
 from pipeline.read.beside import url_beside
 from pipeline.read.tables import find_tables
 from pipeline.runfolder import RunFolder
-from pipeline.stages.table import cell, extract_table_slice
+from pipeline.stages.table import cell, extract_table_slice, row_drops
 from schemas.document import DraftMedium, MediumKind, decode_draft_nodes
-from schemas.drops import Drop
+from schemas.drops import Drop, DropReason
 from schemas.errors import InputError, UsageError
 from tests.pictures import encode, photo
 
@@ -325,6 +325,17 @@ def test_a_row_that_kills_is_a_drop(tmp_path: Path) -> None:
     counts = extract_table_slice(task, lambda record: None, frozenset({1}))
 
     assert (3, 2, 1) == (counts["pairs.in"], counts["documents"], counts["pairs.dropped.worker_killed"])
+
+
+def test_a_row_that_falls_later_is_one_pair_with_the_reason_of_its_medium() -> None:
+    """A page that has lost its only medium says nothing of why; what is said of the row itself stands."""
+    gone = Drop(kind="image", reason=DropReason.BLOCKED_DOMAIN, medium_url="http://a.example/1.jpg", detail="a.example")
+    emptied = Drop(kind="page", reason=DropReason.NO_IMAGE, url="http://a.example/1.jpg")
+    twice = Drop(kind="page", reason=DropReason.DUPLICATE_URL, url="http://a.example/1.jpg")
+    assert [(drop.kind, drop.reason, drop.detail) for drop in row_drops([emptied, gone])] == [
+        ("pair", DropReason.BLOCKED_DOMAIN, "a.example")
+    ]
+    assert [(drop.reason, drop.medium_url) for drop in row_drops([twice, gone])] == [(twice.reason, twice.url)]
 
 
 def test_cells_are_scalars_of_json() -> None:

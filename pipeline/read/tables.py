@@ -58,7 +58,7 @@ def find_tables(
 
     Raises:
         InputError: no file, no table, another encoding, no row.
-        UsageError: a table has not the columns.
+        UsageError: a table has not the columns, or they hold no text.
         SurroundingsError: a disk, store or server refuses.
     """
     tables = []
@@ -68,6 +68,7 @@ def find_tables(
             media=choose(names, media, MEDIA_COLUMNS, input.url, "media"),
             caption=choose(names, caption, CAPTION_COLUMNS, input.url, "caption"),
         )
+        _check_types(input, chosen)
         tables.append(Table(input, chosen))
     return tables
 
@@ -114,6 +115,22 @@ def columns_of(input: Input) -> list[str]:
         why = f"none of its first rows can be read: {first_drop.detail}" if first_drop else "the table has no rows"
         raise InputError(f"{input.url}: {why}")
     return list(found)
+
+
+def _check_types(input: Input, columns: Columns) -> None:
+    """Refuses a Parquet file whose rows could all be nothing but drops: a picture in a struct, a list of captions.
+
+    Raises:
+        UsageError: a column of the two is nested.
+    """
+    if input.kind != "parquet":
+        return
+    with opened(input.url, ranges=input.ranges) as handle, _blamed(input.url):
+        schema = pq.ParquetFile(handle.file).schema_arrow
+    for what, name in (("media", columns.media), ("caption", columns.caption)):
+        if (kind := schema.field(name).type).num_fields:
+            wanted = "URLs, or paths of files beside the table" if what == "media" else "texts"
+            raise UsageError(f"{input.url}: the column {name!r} is {kind}, not {wanted}; say --{what} COLUMN")
 
 
 def table_slices(input: Input, *, slice_bytes: int) -> list[Slice]:

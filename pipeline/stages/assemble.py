@@ -33,7 +33,7 @@ from schemas.pair import ImageTextPair, VideoTextPair
 from schemas.tables import DOCUMENTS, DROPS, FINGERPRINTS, TableWriter, read_table
 
 STAGE = "assemble"
-RULES_VERSION = 5
+RULES_VERSION = 6
 
 
 class AssembleTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,8 +208,7 @@ def _table_pairs(
     made = Finished(picks=[one for one in picks if not isinstance(one, Drop)])
     for medium, picked in zip(media, picks, strict=True):
         if isinstance(picked, Drop):
-            verdict = DropReason.NO_MEDIUM, picked.value, picked.threshold
-            made.drops.append(pair_drop(medium, verdict, f"{picked.reason} {picked.detail}".rstrip()))
+            made.drops.append(pair_drop(medium, (picked.reason, picked.value, picked.threshold), picked.detail))
             continue
         for clip in _clips(matches, 0, picked):
             scores = beside.scores(clip, medium.caption)

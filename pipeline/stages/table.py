@@ -152,8 +152,9 @@ class _TableWriter:
 
 
 def row_drops(drops: list[Drop]) -> list[Drop]:
-    """What a later stage drops of a table's row, page and medium, as the one pair that came in."""
-    whole = drops[0]
+    """What a later stage drops of a table's row, page and medium, as the one pair that came in; where its medium went, that says why."""
+    media = [drop for drop in drops if drop.kind in ("image", "video")]
+    whole = media[0] if media and drops[0].reason == DropReason.NO_IMAGE else drops[0]
     return [msgspec.structs.replace(whole, kind="pair", medium_url=whole.medium_url or whole.url)]
 
 
