@@ -20,7 +20,7 @@ from trainer.compute import prepare
 from trainer.config import TrainConfig
 from trainer.data.features import FeatureCache
 from trainer.data.media import MediaConfig
-from trainer.data.stream import Stream
+from trainer.data.stream import Stream, lost_worker
 from trainer.heldout import held_out
 from trainer.load import Loaded, load_model
 from trainer.loop import Step, train
@@ -57,6 +57,8 @@ def run(config: TrainConfig, out: Path, resume: bool) -> None:
     try:
         with joined(2 * config.hang_s) as ranks:
             _run(config, out, before[-1] if before else None, ranks)
+    except RuntimeError as error:
+        raise lost_worker(error) from error
     except OSError as error:
         raise SurroundingsError(f"{out}: {error}") from error
 

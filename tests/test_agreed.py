@@ -1,0 +1,152 @@
+"""What goes wrong on one rank ends all: two processes that train together, one of which is told to stop, gets a loss that is no number, or fails."""
+
+import contextlib
+import io
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+import pytest
+
+from jobs import training
+from jobs.cli import main
+from tests.test_ranks import free_port
+from tests.test_train import configuration, small_models
+from trainer import loop
+from trainer.data.stream import _Steps
+from trainer.tensor_files import Writer
+
+RANKS = (0, 1)
+
+
+class Said(msgspec.Struct, frozen=True):
+    """How a command ended, and what it said."""
+
+    code: int
+    error: str
+
+
+def told(rank: int) -> Any:
+    """SIGTERM comes to rank 1 in its third update."""
+    noted = training._noted
+
+    def noted_and_told(step: loop.Step, log: Any, stop: Any, ranks: Any) -> bool:
+        if (rank, step.number) == (1, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return noted(step, log, stop, ranks)
+
+    return patch.object(training, "_noted", noted_and_told)
+
+
+def not_finite(rank: int) -> Any:
+    """The loss of rank 1 is no number in its second update."""
+    return at_second(rank, loop, "loss_of", lambda loss: loss * float("nan"))
+
+
+def changed(rank: int) -> Any:
+    """The shard of rank 1 is not what it was when its second batch is read."""
+
+    def spoil(_: Any) -> Any:
+        from schemas.errors import ShardError
+
+        return ShardError("0.tar changed under the run")
+
+    return at_second(rank, _Steps, "__getitem__", spoil)
+
+
+def full(rank: int) -> Any:
+    """The disk of rank 0 is full when the second checkpoint is written."""
+
+    def raised(_: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    return at_second(1 - rank, Writer, "write_data", raised)
+
+
+def at_second(rank: int, owner: Any, name: str, change: Callable[[Any], Any]) -> Any:
+    """What a function of rank 1 returns becomes another thing at its second call."""
+    function, calls = getattr(owner, name), []
+
+    def changed_later(*given: Any) -> Any:
+        calls.append(1)
+        result = function(*given)
+        return change(result) if rank == 1 and len(calls) == 2 else result
+
+    return patch.object(owner, name, changed_later)
+
+
+CASES = {"told": told, "not_finite": not_finite, "changed": changed, "full": full}
+
+
+def one_of_two(rank: int, ports: dict[str, int], folder: Path, config: str) -> None:
+    """A process as torchrun would start it, once for each case."""
+    for name, case in CASES.items():
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ports[name])}
+        error = io.StringIO()
+        with contextlib.redirect_stderr(error), case(rank):
+            code = main(["train", config, "--out", str(folder / name), "--set", "save_every=1"])
+        last = error.getvalue().splitlines()[-1]
+        (folder / f"{name}-{rank}.json").write_bytes(msgspec.json.encode(Said(code, last)))
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Said]]:
+    """Of each case how the two ranks ended, and the checkpoints that are left."""
+    folder = tmp_path_factory.mktemp("agreed")
+    config = str(configuration(small_models(folder / "models"), folder))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.test_ranks"])
+    ports = {name: free_port() for name in CASES}
+    both = [context.Process(target=one_of_two, args=(rank, ports, folder, config)) for rank in RANKS]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(240)
+        assert 0 == process.exitcode
+    return {
+        name: [msgspec.json.decode((folder / f"{name}-{rank}.json").read_bytes(), type=Said) for rank in RANKS]
+        + [Said(len(list((folder / name).glob("step-*"))), "")]
+        for name in CASES
+    }
+
+
+def test_told_to_stop(said: dict[str, list[Said]]) -> None:
+    """SIGTERM to one rank ends both after the same update, with its checkpoint."""
+    first, second, checkpoints = said["told"]
+    assert (3, 3) == (first.code, second.code)
+    assert first.error == second.error
+    assert "told to stop after" in first.error
+    assert checkpoints.code == int(first.error.split("after ")[1].split()[0])
+
+
+def test_a_loss_that_is_no_number(said: dict[str, list[Said]]) -> None:
+    """Both name the samples of both, and the checkpoint of the update before is left."""
+    first, second, checkpoints = said["not_finite"]
+    assert (1, 1, 1) == (first.code, second.code, checkpoints.code)
+    assert first.error == second.error
+    assert "update 2: the loss of pairs is not finite; samples pairs epoch 0 file://" in first.error
+    assert 4 == first.error.count("0.tar 0000")
+
+
+def test_data_that_is_wrong_for_one(said: dict[str, list[Said]]) -> None:
+    """Who finds it says what it is; the other does not wait."""
+    first, second, checkpoints = said["changed"]
+    assert (3, 1, 1) == (first.code, second.code, checkpoints.code)
+    assert "another rank cannot read" in first.error
+    assert "0.tar changed under the run" in second.error
+
+
+def test_a_full_disk(said: dict[str, list[Said]]) -> None:
+    """Both say it, and the checkpoint before is left."""
+    first, second, checkpoints = said["full"]
+    assert (3, 3) == (first.code, second.code)
+    assert "a checkpoint could not be written: " in first.error
+    assert "No space left on device" in first.error
+    assert "No space left on device" in second.error
+    assert 1 == checkpoints.code

@@ -31,6 +31,7 @@ Plan: TypeAlias = list[tuple[str, int]]  # the sets of a step, and the position 
 
 WINDOW: Final = 10_000  # ours: samples in a row among which broken ones are counted; a batch where that is larger
 _NAMED: Final = 5  # ours: broken samples that an error names
+_ENDS_S: Final = 2.0  # ours: after a socket of it broke, until a process has ended
 _DRAW: Final = int.from_bytes(b"sets", "big")  # so that the draw is not that of an epoch
 
 
@@ -134,10 +135,8 @@ class Stream:
         began = time.monotonic()
         try:
             batches = next(steps)
-        except RuntimeError as error:
-            if "DataLoader worker (pid" not in str(error):
-                raise
-            return SurroundingsError(f"{error} Was it killed for memory? Take fewer workers, or prefetch less.")
+        except (RuntimeError, OSError, EOFError) as error:
+            return lost_worker(error, steps)
         self.wait_s += time.monotonic() - began
         return batches
 
@@ -168,6 +167,23 @@ class Stream:
             )
         is_over = samples // window > before.samples // window
         return msgspec.structs.replace(before, samples=samples, broken=0 if is_over else broken)
+
+
+def lost_worker(error: Exception, steps: Any = None) -> SurroundingsError:
+    """What to say where a worker process is gone, of which torch tells in its own words, whatever the rank is at, or a socket to it breaks.
+
+    Raises:
+        the error itself: it is of something else.
+    """
+    workers = getattr(steps, "_workers", [])
+    for worker in workers:
+        worker.join(_ENDS_S / len(workers))
+    said = [f"DataLoader worker (pid {one.pid}) ended with {one.exitcode}." for one in workers if one.exitcode]
+    if not said and "DataLoader worker (pid" not in str(error):
+        raise error
+    return SurroundingsError(
+        f"{said[0] if said else error} Was it killed for memory? Take fewer workers, or prefetch less."
+    )
 
 
 def drawn(sets: Mapping[str, SetConfig], mode: Mode, seed: int, step: int) -> list[str]:
