@@ -12,6 +12,7 @@ from schemas.errors import InputError, UsageError
 from schemas.settings import read_settings
 from trainer.checkpoint import checkpoints, load
 from trainer.config import TrainConfig
+from trainer.data.example import CLIPS, PICTURES
 from trainer.load import load_model
 from trainer.model_folder import from_pretrained, save_pretrained
 from trainer.prompt import Part, Pretrained
@@ -45,7 +46,7 @@ def run(folder: Path, asked: Sequence[Sequence[str]], size: int, seed: int | Non
 
     Raises:
         UsageError: the folder holds no model, or a prompt is empty.
-        InputError: a medium cannot be decoded.
+        InputError: a medium cannot be decoded, or what is named as one is not there.
     """
     model = trained(folder)
     for begin in range(0, len(asked), size):
@@ -76,7 +77,10 @@ def export(folder: Path, out: Path, whole: bool) -> None:
 
 
 def _part(given: str) -> Part:
-    return Path(given) if Path(given).is_file() else given
+    path = Path(given)
+    if not path.is_file() and path.suffix[1:].lower() in PICTURES + CLIPS and len(given.split()) == 1:
+        raise InputError(f"{given}: there is no such file")
+    return path if path.is_file() else given
 
 
 def _seed(seed: int, parts: Sequence[str]) -> int:

@@ -13,11 +13,11 @@ class ResamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The Perceiver Resampler, or one that the paper compares it with. `frames` is how many time embeddings are learnt."""
 
     kind: Literal["perceiver", "mlp", "transformer"] = "perceiver"
-    width: Count = 1536
+    width: Count = 1536  # Flamingo Table 4, and the next two
     layers: Count = 6
     heads: Count = 16
-    latents: Count = 64
-    frames: Count = 8
+    latents: Count = 64  # Flamingo Table 5
+    frames: Count = 8  # Flamingo B.1.2
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -33,10 +33,10 @@ class XattnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     kind: XattnKind = "gated"
-    every: Count = 1
-    head_dim: Count = 128
+    every: Count = 1  # Flamingo B.1.1
+    head_dim: Count = 128  # Flamingo Table 4
     sees: Literal["own", "all_previous"] = "own"
-    dense_on_text: bool = True
+    dense_on_text: bool = True  # Flamingo Fig. 4
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

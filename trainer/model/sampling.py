@@ -13,20 +13,29 @@ from torch import Tensor
 from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
+    MinPLogitsWarper,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
 
-_WARPERS = {"temperature": TemperatureLogitsWarper, "top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper}
+_WARPERS = {  # in the order in which transformers applies them
+    "temperature": TemperatureLogitsWarper,
+    "top_k": TopKLogitsWarper,
+    "top_p": TopPLogitsWarper,
+    "min_p": MinPLogitsWarper,
+    "typical_p": TypicalLogitsWarper,
+}
 
 
 class DrawnByRow(LogitsProcessor):
-    """[B, V] scores to scores of minus infinity but for one token of each row; `seeds` are one a row, `options` some of temperature, top_k, top_p."""
+    """[B, V] scores to scores of minus infinity but for one token of each row; `seeds` are one a row, `options` those of transformers that warp."""
 
     def __init__(self, seeds: Sequence[int], **options: float) -> None:
         self._rows = [np.random.default_rng(seed) for seed in seeds]
-        self._warpers = LogitsProcessorList([_WARPERS[name](value) for name, value in options.items()])
+        warpers = [warper(options[name]) for name, warper in _WARPERS.items() if name in options]
+        self._warpers = LogitsProcessorList(warpers)
 
     def __call__(self, input_ids: torch.LongTensor, scores: Tensor) -> Tensor:
         """Draws from each row the token at which the running sum of probabilities passes an even number of [0, 1)."""
