@@ -8,12 +8,13 @@ from schemas.manifest import FLOWS, Flow, Manifest
 
 def print_summary(manifest: Manifest, console: Console, reasons: int = 12) -> None:
     """What came in, what is in the shards, and the most frequent reasons for what is not."""
-    table = Table("", "in the crawl", "kept", "dropped", box=None, pad_edge=False, header_style="bold")
+    table = Table("", "came in", "kept", "dropped", box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
     for kind in FLOWS:
         flow: Flow = getattr(manifest, kind)
-        table.add_row(kind, f"{flow.entered:,}", f"{flow.kept:,}", f"{flow.lost:,}")
+        if flow.entered:
+            table.add_row(kind, f"{flow.entered:,}", f"{flow.kept:,}", f"{flow.lost:,}")
     console.print(table)
     console.print()
     console.print(_reasons(manifest, reasons))

@@ -4,34 +4,27 @@
 card declares all columns that occur, and an absent picture is null.
 """
 
+from collections.abc import Iterator
+
 from schemas.manifest import FLOWS, Flow, Manifest
 
 _BODY = """
-# Interleaved documents and pairs by m3w
+# {title} by m3w
 
-{documents:,} web pages with {images:,} pictures in place and {words:,} words, and {pairs:,} pairs, in {shards} webdataset tars ({gigabytes:.2f} GB).
+{contents}, in {shards} webdataset tars ({megabytes:,.1f} MB).
 
-| | in the crawl | kept | dropped |
+| | came in | kept | dropped |
 |---|---:|---:|---:|
 {flows}
 
-Languages: {languages}.
-
-A sample is `KEY.json` and its pictures `KEY.000.jpg`, `KEY.001.png`...; the JSON's `nodes` hold text and pictures in the order of the page,
-`text` the same in Flamingo's markup. `NAME.index.jsonl` beside each tar says at which byte each sample lies.
-A pair is `KEY.jpg` (png, webp, mp4, webm), `KEY.txt` and `KEY.json`; the JSON says where the text stood (`caption_source`).
-
-```python
-import webdataset as wds
-for sample in wds.WebDataset("interleaved/00000.tar", shardshuffle=False).decode("pil"):
-    print(sample["__key__"], sample["json"]["url"], sample["000.jpg"] if "000.jpg" in sample else "")
-```
-
+{forms}
+`NAME.index.jsonl` beside each tar says at which byte each sample lies.
+{example}
 ## Where it comes from
 
 {inputs}
 
-The pages belong to their publishers; this card grants no rights in them. `url` and `licence` (where a page states one) stand in each sample.
+{rights}
 
 ## Configuration
 
@@ -40,22 +33,58 @@ The pages belong to their publishers; this card grants no rights in them. `url` 
 """
 
 
+_DOCUMENTS = """Languages: {languages}.
+
+A document is `KEY.json` and its pictures `KEY.000.jpg`, `KEY.001.png`...; the JSON's `nodes` hold text and pictures in the order of the page,
+`text` the same in Flamingo's markup."""
+_PAIRS = """A pair is `KEY.jpg` (png, webp, mp4, webm), `KEY.txt` and `KEY.json`; the JSON says where the text stood (`caption_source`)."""
+_EXAMPLE = """
+```python
+import webdataset as wds
+for sample in wds.WebDataset("{path}", shardshuffle=False).decode("pil"):
+    print(sample["__key__"], sample["json"]["url"], {shown})
+```
+"""
+_SHOWN = {"interleaved": 'sample.get("000.jpg")', "image_text": 'sample["txt"]', "video_text": 'sample["txt"]'}
+_OF_PAGES = """The pages belong to their publishers; this card grants no rights in them. `url` and `licence` (where a page states one) stand in each sample."""
+_OF_TABLES = """Media and texts belong to their owners; this card grants no rights in them. `url` and the other columns of the table stand in each sample."""
+
+
 def data_set_card(manifest: Manifest) -> str:
-    """The card's text."""
-    languages = sorted(manifest.languages.items(), key=lambda item: (-item[1], item[0]))
+    """The card's text: of documents, of pairs, or of both, as the run has them."""
+    titles, contents, forms = zip(*_parts(manifest), strict=True)
     body = _BODY.format(
-        documents=manifest.pages.kept,
-        images=manifest.images.kept,
-        pairs=manifest.pairs.kept,
-        words=manifest.words,
+        title=" and ".join(titles).capitalize(),
+        contents=", and ".join(contents),
+        forms="\n".join(forms),
+        example=_example(manifest),
+        rights=_OF_PAGES if manifest.pages.entered else _OF_TABLES,
         shards=len(manifest.shards),
-        gigabytes=sum(shard.bytes for shard in manifest.shards) / 1e9,
-        flows="\n".join(_row(name, getattr(manifest, name)) for name in FLOWS),
-        languages=", ".join(f"{language} {number:,}" for language, number in languages) or "none",
+        megabytes=sum(shard.bytes for shard in manifest.shards) / 1e6,
+        flows="\n".join(_row(name, flow) for name in FLOWS if (flow := getattr(manifest, name)).entered),
         inputs="\n".join(f"- {one.name} ({one.bytes:,} bytes)" for one in manifest.inputs),
         config=manifest.config,
     )
     return _head(manifest) + body
+
+
+def _parts(manifest: Manifest) -> Iterator[tuple[str, str, str]]:
+    """(title, contents, form of a sample) of documents and of pairs, if there could be any."""
+    if manifest.pages.entered:
+        languages = sorted(manifest.languages.items(), key=lambda item: (-item[1], item[0]))
+        told = ", ".join(f"{language} {number:,}" for language, number in languages) or "none"
+        media = ((manifest.images.kept, "pictures"), (manifest.videos.kept, "videos"))
+        placed = " and ".join(f"{number:,} {name}" for number, name in media if number) or "no pictures"
+        contents = f"{manifest.pages.kept:,} web pages with {placed} in place and {manifest.words:,} words"
+        yield "interleaved documents", contents, _DOCUMENTS.format(languages=told)
+    if manifest.pairs.entered or not manifest.pages.entered:
+        yield "pairs", f"{manifest.pairs.kept:,} pairs", _PAIRS
+
+
+def _example(manifest: Manifest) -> str:
+    """How to read the first tar there is, documents before pairs."""
+    tars = sorted(manifest.shards, key=lambda shard: (list(_SHOWN).index(shard.kind), shard.path))
+    return _EXAMPLE.format(path=tars[0].path, shown=_SHOWN[tars[0].kind]) if tars else ""
 
 
 def _row(name: str, flow: Flow) -> str:
