@@ -16,9 +16,10 @@ def summed_nll(logits_BLV: Tensor, labels_BL: Tensor) -> Tensor:
 
     `labels_BL[:, l]` is what position l - 1 is to predict; the first is passed over.
     """
-    logits = logits_BLV[:, :-1].flatten(0, 1).to(torch.promote_types(logits_BLV.dtype, torch.float32))
-    nll = F.cross_entropy(logits, labels_BL[:, 1:].flatten(), ignore_index=IGNORED, reduction="none")
-    summed: Tensor = nll.reshape(len(labels_BL), -1).sum(1)
+    logits = logits_BLV.flatten(0, 1).to(torch.promote_types(logits_BLV.dtype, torch.float32))
+    next_BL = F.pad(labels_BL[:, 1:], (0, 1), value=IGNORED)  # labels are moved, since of logits a part would be a copy
+    nll = F.cross_entropy(logits, next_BL.flatten(), ignore_index=IGNORED, reduction="none")
+    summed: Tensor = nll.reshape(labels_BL.shape).sum(1)
     return summed
 
 
