@@ -1,6 +1,7 @@
 """The order of training samples: everything once an epoch, few shards in hand, the same from any position on."""
 
 import itertools
+import pickle
 
 import pytest
 from hypothesis import given
@@ -90,3 +91,10 @@ def test_a_set_without_samples_is_refused() -> None:
     for sizes in ([], [0, 0]):
         with pytest.raises(InputError, match="no samples"):
             Order(sizes)
+
+
+def test_an_order_goes_to_other_processes() -> None:
+    """A pickled order, as workers that are not forked get it, is the same order."""
+    order = Order([3, 0, 20, 7], seed=2, streams=3, block=2)
+    sent = pickle.loads(pickle.dumps(order))
+    assert [order[position] for position in range(90)] == [sent[position] for position in range(90)]

@@ -139,7 +139,7 @@ def turn(loader: Loader, make: Make, workers: int, batches: int) -> Turn:
 def main() -> None:
     """Prints four tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=4096)
+    parser.add_argument("--samples", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' own

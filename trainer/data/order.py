@@ -41,7 +41,8 @@ class Order:
         self.total = int(self._samples.sum())
         if not self.total:
             raise InputError("the shards hold no samples")
-        self._length, self._longer = divmod(self.total, streams)
+        length, longer = divmod(self.total, streams)
+        self._begins = [stream * length + min(stream, longer) for stream in range(streams + 1)]
         # Two epochs are in hand where one ends; the blocks in hand are one a stream, and one more where a block ends.
         self._epoch = lru_cache(maxsize=2)(self._make_epoch)
         self._shuffled = lru_cache(maxsize=2 * streams)(self._shuffle)
@@ -53,35 +54,24 @@ class Order:
         """The sample of a position, 0 or more; positions past an epoch's end are of the next."""
         epoch, place = divmod(position, self.total)
         row, stream = divmod(place, self._streams)
-        start = self._start(stream)
-        shards, starts = self._epoch(epoch)
-        block = (bisect_right(starts, start + row) - 1) // self._block
-        at = self._shuffled(epoch, stream, block)[start + row - max(start, starts[block * self._block])]
+        at = self._begins[stream] + row
+        shards, starts, blocks = self._epoch(epoch)
+        first, shuffled = self._shuffled(epoch, stream, bisect_right(blocks, at) - 1)
+        at = shuffled[at - first]
         shard = bisect_right(starts, at) - 1
         return Place(epoch, shards[shard], at - starts[shard])
 
-    def part(self, first: int, batch: int, rank: int, ranks: int) -> list[int]:
-        """The positions that one of `ranks` takes of a batch of `batch` from `first` on: those of as few streams as there can be.
-
-        Where the batch is a multiple of the streams, and these of the ranks, a rank has its own streams in all batches of an epoch.
-        """
-        share = batch // ranks
-        by_stream = sorted(range(first, first + batch), key=lambda position: position % self.total % self._streams)
-        return by_stream[rank * share : (rank + 1) * share]
-
-    def _start(self, stream: int) -> int:
-        """Where a stream begins in the line of all."""
-        return stream * self._length + min(stream, self._longer)
-
-    def _make_epoch(self, epoch: int) -> tuple[list[int], list[int]]:
-        """The epoch's shards in its order, without empty ones, and where each one's samples begin in the line of all."""
+    def _make_epoch(self, epoch: int) -> tuple[list[int], list[int], list[int]]:
+        """The epoch's shards in its order, without empty ones, and where each one's samples begin in the line of all, and each block's."""
         shards = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
         shards = shards[self._samples[shards] > 0]
-        return shards.tolist(), [0, *np.cumsum(self._samples[shards]).tolist()]
+        starts = [0, *np.cumsum(self._samples[shards]).tolist()]
+        return shards.tolist(), starts, starts[: -1 : self._block]
 
-    def _shuffle(self, epoch: int, stream: int, block: int) -> "memoryview[int]":
-        """The places of what a stream has of a block, shuffled; a view, of which one place at a time is an int (of an array it is slower)."""
-        _, starts = self._epoch(epoch)
-        ends = starts[min((block + 1) * self._block, len(starts) - 1)]
-        places = np.arange(max(self._start(stream), starts[block * self._block]), min(self._start(stream + 1), ends))
-        return np.random.default_rng([self._seed, epoch, stream, block]).permutation(places).data
+    def _shuffle(self, epoch: int, stream: int, block: int) -> "tuple[int, memoryview[int]]":
+        """Where in the line begins what a stream has of a block, and its places, shuffled; one place of a view is an int, of an array it is slower."""
+        _, starts, blocks = self._epoch(epoch)
+        first = max(self._begins[stream], blocks[block])
+        end = min(self._begins[stream + 1], starts[min((block + 1) * self._block, len(starts) - 1)])
+        generator = np.random.default_rng([self._seed, epoch, stream, block])
+        return first, generator.permutation(np.arange(first, end)).data
