@@ -276,6 +276,37 @@ def check(batch: Batch) -> None:
     assert (batch.labels_BL[~batch.mask_BL] == IGNORED).all()
 
 
+def test_the_right_picture_at_every_tag(tmp_path: Path) -> None:
+    """Wherever a window begins in a page, and however many media it has room for, the k-th tag looks at the page's own picture there."""
+    nodes: list[Any] = []
+    members = {}
+    for place in range(12):
+        members[f"{place:03d}.png"] = png((20 * place, 0, 0))
+        fields: dict[str, Any] = {"url": "", "source": "src", "rank": 0, "width": 16, "height": 16, "bytes": 9}
+        nodes += [
+            Picture(member=f"{place:03d}.png", sha256="0" * 64, source_sha256="0" * 64, **fields),
+            Text(f"no {place}"),
+        ]
+    provenance = Provenance(source="x", offset=0, length=1)
+    page = Document(key=sample_key("p"), url="", nodes=nodes, text=render(nodes), provenance=provenance)
+    # The order of members in the tar is none of the page's.
+    write(
+        tmp_path, "0", [Sample(page.key, dict(sorted(members.items(), reverse=True), json=msgspec.json.encode(page)))]
+    )
+    sets = {"pages": SetConfig(shards=[str(tmp_path)], batch=2, example=ExampleConfig(tokens=60, p_next=0))}
+    seen = set()
+    for _, (batch,) in zip(range(30), Stream(sets, TOKENS, SIDE), strict=False):
+        colours = torch.cat(batch.pixels)[:, 0, 0, 8, 8]
+        for ids, phi, slots in zip(batch.ids_BL, batch.phi_BL, batch.slots_BK, strict=True):
+            for medium in range(1, int(phi.max()) + 1):
+                said = TOKENS.tokenizer.decode([one for one in ids[phi == medium].tolist() if one < TOKENS.eoc])
+                place = int(colours[slots[medium - 1]]) // 20
+                assert f"<image>no {place}".startswith(said.removesuffix("</s>"))
+                seen.add(place)
+
+    assert set(range(10)) <= seen
+
+
 def mixture(folder: Path, pages: Path, **options: Any) -> Stream:
     """Pairs, and pages drawn a third as often, a batch of either a step."""
     pages.mkdir(exist_ok=True)
