@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from jobs.cli import main
 from pipeline.images import ImageConfig, Picture, prepare
@@ -32,3 +33,22 @@ def test_blocked_pictures_are_drops(tmp_path: Path) -> None:
     assert [("blocked_image", url) for url in urls] == dropped(out)
     assert main(["shard", "--out", str(out), "--workers", "1", "--set", "images.pdq=true"]) == 0
     assert [] == dropped(out)
+
+
+def test_pictures_without_the_hash_of_a_list_stop_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that was fetched without PDQ: a list of such would find nothing and say nothing; fetched again, it finds."""
+    warc = crawls.write_warc(tmp_path / "a.warc.gz", crawls.site("a.example", 2))
+    (tmp_path / "bad.txt").write_text(f"pdq:{prepare(crawls.picture(3), ImageConfig(pdq=True)).pdq}")
+    out = tmp_path / "out"
+    assert main(["crawl", str(warc), "--out", str(out), "--workers", "1"]) == 0
+    lists = ["--set", f'lists.block_hashes=["{tmp_path}/bad.txt"]', "--set", "images.pdq=true"]
+    before = {path.name: path.read_bytes() for path in (out / "shards").rglob("*") if path.is_file()}
+
+    assert main(["shard", "--out", str(out), "--workers", "1", *lists]) == 2
+    assert "(pdq) that pictures of this run were fetched without: run m3w fetch" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (out / "shards").rglob("*") if path.is_file()} == before
+    for stage in ("fetch", "shard"):
+        assert main([stage, "--out", str(out), "--workers", "1", *lists]) == 0
+    assert dropped(out) == [("blocked_image", "http://a.example/1-b.png")]

@@ -79,6 +79,7 @@ class PictureLists:
     """Blocked pictures and those of evaluation sets."""
 
     def __init__(self, blocked: PictureHashes, evaluation: PictureHashes, distances: Hashes) -> None:
+        self.looks = blocked.looks | evaluation.looks  # what a picture has to have been measured by
         self._lists = (
             (blocked.indexed(*map(int, distances)), DropReason.BLOCKED_IMAGE),
             (evaluation.indexed(*map(int, distances)), DropReason.CONTAMINATED),

@@ -21,6 +21,7 @@ from pipeline.stages.packed import KEY, Records, find_keys, join, key_numbers, s
 from pipeline.stages.scored import SCORE_FIELDS, picture_scores
 from pipeline.takedown.taken import taken_from
 from schemas.drops import DropReason
+from schemas.errors import ConfigError
 from schemas.tables import MEDIA, read_table
 
 REASONS = tuple(DropReason)
@@ -165,7 +166,16 @@ def _fill_scores(record: Any, scored: int, scores: dict[str, float | None], task
 
 
 def _listed(row: dict[str, Any], lists: PictureLists) -> tuple[DropReason, float, float] | None:
-    """The reason of a picture that is on a list, with its distance in bits."""
+    """The reason of a picture that is on a list, with its distance in bits.
+
+    Raises:
+        ConfigError: a list holds hashes of how pictures look, and this one was fetched without: nothing would be found.
+    """
+    if row["kind"] == "image" and (lacking := sorted(kind for kind in lists.looks if row[kind] is None)):
+        raise ConfigError(
+            f"the lists of pictures hold hashes ({', '.join(lacking)}) that pictures of this run were fetched without: "
+            f"run m3w fetch with images.{'pdq' if 'pdq' in lacking else 'measure'} = true first"
+        )
     drop = lists.refused(row["source_sha256"], row["source_md5"], row["phash"], row["pdq"])
     return (drop.reason, _number(drop.value), np.nan) if drop else None
 
