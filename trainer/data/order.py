@@ -61,6 +61,15 @@ class Order:
         shard = bisect_right(starts, at) - 1
         return Place(epoch, shards[shard], at - starts[shard])
 
+    def part(self, first: int, batch: int, rank: int, ranks: int) -> list[int]:
+        """The positions that one of `ranks` takes of a batch of `batch` from `first` on: those of as few streams as there can be.
+
+        Where the batch is a multiple of the streams, and these of the ranks, a rank has its own streams in all batches of an epoch.
+        """
+        share = batch // ranks
+        by_stream = sorted(range(first, first + batch), key=lambda position: position % self.total % self._streams)
+        return by_stream[rank * share : (rank + 1) * share]
+
     def _make_epoch(self, epoch: int) -> tuple[list[int], list[int], list[int]]:
         """The epoch's shards in its order, without empty ones, and where each one's samples begin in the line of all, and each block's."""
         shards = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
