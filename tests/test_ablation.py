@@ -1,5 +1,6 @@
 """The rows of the paper's ablation: other resamplers, layers without gates, a language model that is trained; and what `--dry-run` counts."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,59 @@ def test_the_papers_sizes(preset: str, capsys: pytest.CaptureFixture[str]) -> No
         assert count(found[part].all) in shown
 
 
-@pytest.mark.parametrize("preset", TRAINING)
+SMALL = [
+    "model.vision.hidden_size=64",
+    "model.vision.intermediate_size=64",
+    "model.vision.num_hidden_layers=1",
+    "model.language.hidden_size=64",
+    "model.language.intermediate_size=64",
+    "model.language.vocab_size=100",
+    "model.resampler.width=64",
+    "model.resampler.layers=1",
+]
+
+
+def rows() -> dict[str, list[str]]:
+    """Of each row of the paper's ablations that flamingo-3b.toml names, its settings."""
+    lines = re.findall(r"^#   ([\w .,/-]+?) (\d\d\.\d) +(.+)$", toml_of("flamingo-3b", TRAINING), re.MULTILINE)
+    return {f"{name} {score}": re.findall(r"[\w.]+=\S+", settings) for name, score, settings in lines}
+
+
+def test_every_row_of_the_ablations() -> None:
+    """All rows of the paper's are there; what a row sets is read, and changes what is trained."""
+    whole = read_settings(TrainConfig, toml_of("flamingo-3b", TRAINING), "flamingo-3b")
+    scores = "67.3 60.9 66.4 53.4 62.9 66.5 66.9 63.1 59.8 68.8 68.2 66.6 66.7 64.9 62.7 63.5 62.7 57.8"
+    assert scores.split() == [row.split()[-1] for row in rows()]
+    for row, settings in rows().items():
+        changed = read_settings(TrainConfig, toml_of("flamingo-3b", TRAINING), row, settings)
+        assert bool(settings) == (whole != changed), row
+
+
+@pytest.mark.parametrize("row", [row for row, settings in rows().items() if "model." in "".join(settings)])
+def test_a_row_makes_a_model(row: str) -> None:
+    """With fewer channels, on no device: as many layers look as the row says."""
+    settings = rows()[row]
+    if "timm" in "".join(settings):
+        pytest.importorskip("timm")
+    small = [one for one in SMALL if "timm" not in "".join(settings) or "vision" not in one]
+    config = read_settings(TrainConfig, toml_of("flamingo-3b", TRAINING), row, [*small, *settings])
+    if not isinstance(config.model.vision, dict):
+        pytest.skip("names a model of the hub")
+    model = outline(config.model)
+    looking = [layer.number for layer in model.layers if layer.gated is not None]
+    expected = {"every 4th 68.8": 6, "every 2nd 68.2": 12, "one layer in the middle 59.8": 1}
+
+    assert expected.get(row, 24) == len(looking)
+    assert "middle" not in row or [12] == looking
+
+
+def test_a_layer_that_is_not_there() -> None:
+    """Layers that begin past the language model's last are named."""
+    with pytest.raises(ConfigError, match=r"model.xattn.first = 4: the language model has 4 layers"):
+        outline(ModelConfig(vision={"model_type": "clip_vision_model"}, language=TABLE, xattn=XattnConfig(first=4)))
+
+
+@pytest.mark.parametrize("preset", [one for one in TRAINING if one != "demo"])  # which names what make demo-train makes
 def test_presets_are_whole(preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each is read; without shards it says which set lacks them."""
     read_settings(TrainConfig, toml_of(preset, TRAINING), preset)

@@ -335,11 +335,31 @@ def test_sets_drawn_by_weight(folder: Path, tmp_path: Path) -> None:
     assert [key for step in take(stream(folder), 30) for key in step][: len(pairs)] == pairs
 
 
-def test_the_two_modes_are_told_apart(folder: Path) -> None:
+def test_sets_in_turns(folder: Path, tmp_path: Path) -> None:
+    """A step is one batch of the next set, each in its own order, and a resumed stream knows whose turn it is."""
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    write(pages, "0", [document(number, 0) for number in range(5)])
+    sets = {
+        "pairs": SetConfig(shards=[str(folder)], batch=12, streams=3, block=2, example=PAIRS),
+        "pages": SetConfig(shards=[str(pages)], batch=6, weight=0.5),
+    }
+    one = Stream(sets, TOKENS, SIDE, seed=7, mode="round_robin")
+    steps = take(one, 3)
+    again = Stream(sets, TOKENS, SIDE, seed=7, mode="round_robin", state=one.state)
+    more = [(batches[0].set, batches[0].keys) for batches, _ in zip(again, range(3), strict=False)]
+
+    assert [36, 18] == [len(steps[0] + steps[2] + more[1][1]), len(steps[1] + more[0][1] + more[2][1])]
+    assert ["pages", "pairs", "pages"] == [name for name, _ in more]
+    assert take(stream(folder), 3) == [steps[0], steps[2], more[1][1]]
+
+
+def test_modes_are_told_apart(folder: Path) -> None:
     """Lambda and share are of one mode each; what is of the other is an error, and so is a share that is missing."""
     for mode, fields, message in (
         ("every", {"share": 1.0}, "is for mode = weighted"),
-        ("weighted", {"share": 1.0, "weight": 0.5}, "is for mode = every"),
+        ("round_robin", {"share": 1.0}, "is for mode = weighted"),
+        ("weighted", {"share": 1.0, "weight": 0.5}, "is for other modes"),
         ("weighted", {}, "share is not set"),
     ):
         sets = {"pairs": SetConfig(shards=[str(folder)], batch=4, **fields)}

@@ -16,7 +16,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Everything that decides what a training run comes to.
 
     `updates` is how many there are in all; every `save_every` of them there is a checkpoint, of which the `keep` latest stay, in the run's folder or at `checkpoints`, a folder or the URL of one in a store. `workers` are processes that
-    read and decode beside each rank; 0 reads in the rank itself. `mode` says whether an update takes a batch of every set or one of a set drawn by its share; shards
+    read and decode beside each rank; 0 reads in the rank itself. `mode` says whether an update takes a batch of every set, or one of one set, in turns (62.9 against 70.7, Flamingo Table 3) or drawn by its share; shards
     of a store are kept on this disk within `cache_bytes`, 0 for none, and features of the frozen encoder within `feature_bytes`. `mean` is what a set's loss is: the mean over examples of what their tokens sum up to, or the
     mean over tokens, both over the global batch. A run in which a rank begins nothing new for `hang_s` seconds ends; checkpoints and compiling have to fit.
     The loss of sets that are `held_out` is measured at each checkpoint.

@@ -2,7 +2,7 @@
 
     step ──▶ sets and their positions ──▶ this rank's share ──▶ samples (`order`, `shards`) ──▶ examples ──▶ batches
 
-A step is one batch of every set, as in the paper (Flamingo 2.4), or one batch of one set, drawn by their shares. The global batch of a set is its next B
+A step is one batch of every set, as in the paper (Flamingo 2.4), or one batch of one set, in turns or drawn by their shares. The global batch of a set is its next B
 positions, whoever reads them: ranks share them out by streams, worker processes take whole steps. Which sets a step takes is a function of (seed, step). So the
 sequence is the same with any number of ranks and workers, and `state`, what was consumed of each set, is all that a checkpoint needs.
 """
@@ -26,7 +26,7 @@ from trainer.data.order import Order
 from trainer.data.shards import Shards, find_shards
 from trainer.data.tokens import Tokens
 
-Mode: TypeAlias = Literal["every", "weighted"]
+Mode: TypeAlias = Literal["every", "round_robin", "weighted"]
 Plan: TypeAlias = list[tuple[str, int]]  # the sets of a step, and the position at which each one's batch begins
 
 WINDOW: Final = 10_000  # ours: samples in a row among which broken ones are counted; a batch where that is larger
@@ -73,7 +73,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Stream:
     """Batches step by step, from `state` on; `rank` of `ranks` reads its share of each global batch.
 
-    `mode` says what a step takes: a batch of `every` set, or one of one set, `weighted` by their shares. Shards of a store are kept on this disk within
+    `mode` says what a step takes: a batch of `every` set, or one of one set, in turns (`round_robin`) or `weighted` by their shares. Shards of a store are kept on this disk within
     `cache_bytes`. Pictures whose `features` are kept come as those. `total` adds counts over ranks; all of them call it once a step. `wait_s` are the seconds that were spent waiting for batches.
 
     Raises:
@@ -190,6 +190,8 @@ def drawn(sets: Mapping[str, SetConfig], mode: Mode, seed: int, step: int) -> li
     """The sets of which a step takes a batch."""
     if mode == "every":
         return list(sets)
+    if mode == "round_robin":
+        return [list(sets)[step % len(sets)]]
     shares = np.array([one.share or 0 for one in sets.values()])
     chance = np.random.default_rng([seed, step, _DRAW]).random()
     return [list(sets)[int(np.searchsorted(shares.cumsum() / shares.sum(), chance, "right"))]]
@@ -206,9 +208,9 @@ def _check(sets: Mapping[str, SetConfig], mode: Mode, ranks: int) -> None:
         if mode == "weighted" and one.share is None:
             raise ConfigError(f"sets.{name}.share is not set; with mode = weighted it says how often the set is drawn")
         if mode == "weighted" and one.weight != 1:
-            raise ConfigError(f"sets.{name}.weight = {one.weight} is for mode = every; with weighted there is share")
-        if mode == "every" and one.share is not None:
-            raise ConfigError(f"sets.{name}.share = {one.share} is for mode = weighted; with every there is weight")
+            raise ConfigError(f"sets.{name}.weight = {one.weight} is for other modes; with weighted there is share")
+        if mode != "weighted" and one.share is not None:
+            raise ConfigError(f"sets.{name}.share = {one.share} is for mode = weighted; with {mode} there is weight")
 
 
 class _From(Sampler[Plan]):

@@ -25,7 +25,7 @@ class ResamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class XattnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The gated layers: one before every `every`-th layer, from the first on.
+    """The gated layers: one before every `every`-th layer, from layer `first` on.
 
     `sees` is the medium of a token alone, or all media up to it (63.5 against 70.7, Flamingo Table 10). `dense_on_text` lets the dense half work
     on tokens without a medium, as in the paper. `kind` is for its ablations (Table 3): layers without their gates (66.5), or the cross-attention of the first
@@ -33,6 +33,7 @@ class XattnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     kind: XattnKind = "gated"
+    first: Annotated[int, msgspec.Meta(ge=0)] = 0  # Flamingo B.1.1; Table 3 has one layer in the middle, too (59.8)
     every: Count = 1  # Flamingo B.1.1
     head_dim: Count = 128  # Flamingo Table 4
     sees: Literal["own", "all_previous"] = "own"

@@ -124,12 +124,19 @@ def decoder_layers(language: PreTrainedModel) -> nn.ModuleList:
 
 
 def condition(
-    language: PreTrainedModel, every: int, make_gated: Callable[[], GatedCrossAttention | None]
+    language: PreTrainedModel, first: int, every: int, make_gated: Callable[[], GatedCrossAttention | None]
 ) -> list[ConditionedLayer]:
-    """Puts a gated layer before layer 0 and every `every`-th after it (Flamingo B.1.1); returns all layers in order."""
+    """Puts a gated layer before layer `first` (Flamingo B.1.1: 0) and every `every`-th after it; returns all layers in order.
+
+    Raises:
+        ConfigError: there is no layer `first`.
+    """
     layers = decoder_layers(language)
+    if first >= len(layers):
+        raise ConfigError(f"model.xattn.first = {first}: the language model has {len(layers)} layers")
+    gated = range(first, len(layers), every)
     conditioned = [
-        ConditionedLayer(layer, number, make_gated() if number % every == 0 else None)
+        ConditionedLayer(layer, number, make_gated() if number in gated else None)
         for number, layer in enumerate(layers)
     ]
     for number, layer in enumerate(conditioned):
@@ -139,13 +146,13 @@ def condition(
 
 
 def graft(
-    language: PreTrainedModel, every: int, make_gated: Callable[[], GatedCrossAttention]
+    language: PreTrainedModel, first: int, every: int, make_gated: Callable[[], GatedCrossAttention]
 ) -> list[ConditionedLayer]:
     """Puts as many layers as `condition` would on top of the last one instead, one after another; returns them all, behind those that they stand on."""
     layers = decoder_layers(language)
-    bare = condition(language, every, lambda: None)
+    bare = condition(language, first, every, lambda: None)
     grafted: list[ConditionedLayer] = [bare[-1]]
-    for number in range(0, len(layers), every):
+    for number in range(first, len(layers), every):
         grafted.append(GraftedLayer(grafted[-1], len(layers) + number, make_gated()))
     layers[-1] = grafted[-1]
     return bare + grafted[1:]

@@ -47,6 +47,7 @@ class Flamingo(nn.Module):
         put = graft if xattn.kind == "graft" else condition
         self.layers = put(
             language,
+            xattn.first,
             xattn.every,
             lambda: GatedCrossAttention(
                 text.hidden_size, resampler.width, xattn.head_dim, xattn.dense_on_text, xattn.kind
