@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 from transformers.utils.logging import disable_progress_bar
 
 from schemas.errors import InputError, UsageError
@@ -18,15 +19,15 @@ from trainer.model_folder import from_pretrained, save_pretrained
 from trainer.prompt import Part, Pretrained
 
 
-def trained(folder: Path) -> Pretrained:
-    """The model of an exported folder, or of the latest checkpoint of a training run.
+def trained(folder: Path, device: str = "cpu") -> Pretrained:
+    """The model of an exported folder, or of the latest checkpoint of a training run, on a device.
 
     Raises:
         UsageError: the folder holds neither.
     """
     disable_progress_bar()  # of files that transformers reads
     if (folder / "config.json").exists():
-        return from_pretrained(folder)
+        return from_pretrained(folder, device=device)
     toml = folder / "config.toml"
     if toml.exists():
         config = read_settings(TrainConfig, toml.read_text(encoding="utf-8"), str(toml))
@@ -35,6 +36,7 @@ def trained(folder: Path) -> Pretrained:
         raise UsageError(f"{folder} holds no checkpoint and no exported model; m3w train and m3w export write them")
     loaded = load_model(config.model, config.seed)
     load(found[-1], loaded.model)
+    loaded.model.to(device)
     media = msgspec.structs.replace(config.media, mean=loaded.normalise.mean, flip=0.0, colour=0.0)
     return Pretrained(loaded=loaded, media=media)
 
@@ -48,7 +50,7 @@ def run(folder: Path, asked: Sequence[Sequence[str]], size: int, seed: int | Non
         UsageError: the folder holds no model, or a prompt is empty.
         InputError: a medium cannot be decoded, or what is named as one is not there.
     """
-    model = trained(folder)
+    model = trained(folder, "cuda" if torch.cuda.is_available() else "cpu")
     for begin in range(0, len(asked), size):
         batch = asked[begin : begin + size]
         seeds = None if seed is None else [_seed(seed, parts) for parts in batch]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ __all__ = ["config", "models"]  # fixtures
 OPTIONS = {"max_new_tokens": 6, "eos_token_id": -1}
 
 
-def pretrained(models: Path) -> Pretrained:
+def pretrained(models: Path, **config: Any) -> Pretrained:
     """A model of tiny parts, whose gates are open."""
     loaded = load_model(
         ModelConfig(
@@ -31,6 +32,7 @@ def pretrained(models: Path) -> Pretrained:
             language=str(models / "language"),
             resampler=ResamplerConfig(width=16, layers=1, heads=2, latents=4),
             xattn=XattnConfig(every=2, head_dim=8),
+            **config,
         )
     )
     for layer in loaded.model.layers:
@@ -39,11 +41,11 @@ def pretrained(models: Path) -> Pretrained:
     return Pretrained(loaded=loaded, media=MediaConfig(side=16, mean=loaded.normalise.mean))
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_what_is_written_comes_back(models: Path, tmp_path: Path, whole: bool) -> None:
+@pytest.mark.parametrize(("whole", "dtype"), [(False, "float32"), (True, "float32"), (True, "bfloat16")])
+def test_what_is_written_comes_back(tmp_path: Path, whole: bool, dtype: str) -> None:
     """The same weights, tokenizer, pixels and words; a whole folder is enough when the models it was made of are gone."""
     own = small_models(tmp_path / "own")
-    model = pretrained(own)
+    model = pretrained(own, dtype=dtype)
     save_pretrained(tmp_path / "out", model, whole)
     if whole:
         own.rename(tmp_path / "gone")

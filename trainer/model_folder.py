@@ -73,8 +73,8 @@ def save_pretrained(folder: Path | str, pretrained: Pretrained, whole: bool = Fa
         raise SurroundingsError(f"{folder}: the model could not be written: {error}") from error
 
 
-def from_pretrained(folder: Path | str, vision: str = "", language: str = "") -> Pretrained:
-    """The model that `save_pretrained` wrote; `vision` and `language` name its frozen parts where they are not where they were.
+def from_pretrained(folder: Path | str, vision: str = "", language: str = "", device: str = "cpu") -> Pretrained:
+    """The model that `save_pretrained` wrote, on a device; `vision` and `language` name its frozen parts where they are not where they were.
 
     Raises:
         SchemaError: the folder is not what was written.
@@ -100,6 +100,7 @@ def from_pretrained(folder: Path | str, vision: str = "", language: str = "") ->
     with torch.no_grad():
         for name, one in own.items():
             one.copy_(weights[name])
+    loaded.model.to(device)
     return Pretrained(loaded=loaded, media=card.media)
 
 
