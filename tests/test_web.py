@@ -115,9 +115,9 @@ def test_user_agent_names_product_version_and_contact() -> None:
         assert "identity" == head["accept-encoding"]
 
 
-@pytest.mark.parametrize("contact", ["", "  ", "a@b.org\r\nX: y", "käse@example.org"])
+@pytest.mark.parametrize("contact", ["", "  ", "a@b.org\r\nX: y", "käse@example.org", "nobody", "me at b.org", "@"])
 def test_without_contact_nothing_is_asked(contact: str) -> None:
-    """No contact, or one that is no header, is an error of the configuration before the first request."""
+    """No contact, or one that nobody could be reached by, is an error of the configuration before the first request."""
     with pytest.raises(ConfigError, match=r"fetch\.contact"):
         download([Request(number=0, url="http://127.0.0.1:1/", kind="image")], FetchConfig(contact=contact))
 

@@ -132,8 +132,9 @@ def _page_drop(url: str, verdict: Records | None, emptied: DropReason | None, co
     detail = key_bytes(verdict["better_hi"], verdict["better_lo"]).hex()
     is_near = bool(verdict["similarity"])
     if reason not in (DropReason.IN_EARLIER_RUN, DropReason.TAKEN_DOWN):
-        date = datetime.fromtimestamp(int(verdict["better_date"]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        detail = f"{'better' if is_near else 'kept'}: {detail} of {date}"
+        detail = f"{'better' if is_near else 'kept'}: {detail}"
+        if seconds := int(verdict["better_date"]):  # rows of tables have none
+            detail += datetime.fromtimestamp(seconds, UTC).strftime(" of %Y-%m-%dT%H:%M:%SZ")
     if not is_near:
         return Drop(kind="page", reason=reason, url=url, detail=detail)
     known_from = np.array(TAKEN if reason == DropReason.TAKEN_DOWN else OWN)

@@ -8,6 +8,7 @@ addresses, robots.txt or the pace of the host it leads to. A hop to another regi
 
 import asyncio
 import functools
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterable
@@ -36,6 +37,7 @@ from schemas.drops import Drop, DropReason
 from schemas.errors import ConfigError
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_CONTACT = re.compile(r"(?:mailto:)?[^\s@]+@[^\s@]+|https?://\S+", re.IGNORECASE)
 _KEEP_ALIVE_S = 5.0  # ours: bounds how many sockets of hosts that were asked lie open
 # Robots.txt that cannot be had for these reasons: neither can anything else of the host, and they say more.
 _NO_HOST = frozenset({DropReason.DNS_FAILED, DropReason.ADDRESS_REFUSED, DropReason.TLS_FAILED})
@@ -292,10 +294,10 @@ def user_agent(config: FetchConfig) -> str:
     """How we name ourselves: product, version, and whom to write to.
 
     Raises:
-        ConfigError: there is no contact, or it would break the header.
+        ConfigError: there is no contact, or it is none that somebody could write to.
     """
     contact = config.contact.strip()
-    if not contact or not contact.isprintable() or not contact.isascii():
+    if not contact.isprintable() or not contact.isascii() or not _CONTACT.fullmatch(contact):
         raise ConfigError(
             f"fetch.contact has to be a mail address or URL of who runs this job, for those who are asked; it is {config.contact!r}"
         )
