@@ -16,7 +16,6 @@ from jobs.train_log import TrainLog, train_log
 from schemas.errors import ConfigError, OutputError, SurroundingsError
 from schemas.settings import write_settings
 from trainer.checkpoint import Checkpoints, checkpoints, fingerprint, load
-from trainer.compute import prepare
 from trainer.config import TrainConfig
 from trainer.data.features import FeatureCache
 from trainer.data.media import MediaConfig
@@ -92,9 +91,8 @@ def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> No
 
 def _prepared(config: TrainConfig, before: str | None, ranks: Ranks) -> tuple[Loaded, "Optimizer", Stream]:
     """The model, its optimizer and the stream, as they are at the start, or as a checkpoint has them."""
-    loaded = load_model(config.model, config.seed)
+    loaded = load_model(config.model, config.seed, compute=config.compute, ranks=ranks)
     model = loaded.model
-    prepare(model, config.compute, ranks)
     optim = optimizer(model, config.optim)
     state = load(before, model, optim, ranks).stream if before else None
     media = _media(config, loaded)

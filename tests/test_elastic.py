@@ -82,6 +82,7 @@ def forks() -> ForkServerContext:
     return context
 
 
+@pytest.mark.slow
 def test_from_two_ranks_to_one_and_to_three(tmp_path: Path) -> None:
     """Two updates each by two ranks, by one, and by three, sharded: the same samples in the same batches, losses and weights to rounding, as by one all along."""
     (tmp_path / "alone").mkdir()

@@ -167,7 +167,7 @@ def test_torchrun(tmp_path: Path) -> None:
     """Four updates by `torchrun -m jobs.train` on two processes, and two more by one alone, come to what six by one come to, to rounding."""
     config = str(configuration(small_models(tmp_path / "models"), tmp_path))
     run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    arguments = [config, "--out", str(tmp_path / "two"), "--set", "updates=4"]
+    arguments = [config, "--out", str(tmp_path / "two"), "--set", "updates=4", "--set", "compute.shard=true"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     subprocess.run([*run, "-m", "jobs.train", *arguments], check=True, env=environment, timeout=300)
     assert 0 == main(["train", config, "--out", str(tmp_path / "two"), "--resume"])

@@ -10,6 +10,7 @@ from trainer.model.decoder import ConditionedLayer
 from trainer.model.flamingo import Flamingo
 from trainer.ranks import Ranks
 from trainer.sharding import shard
+from trainer.spread_load import allocate
 
 
 class ComputeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +33,8 @@ def prepare(model: Flamingo, config: ComputeConfig, ranks: Ranks = Ranks()) -> N
         compile_layers(model)
     if config.shard:
         shard(model, ranks)
+    if any(one.is_meta for one in model.parameters()):
+        allocate(model, ranks.device)
     model.to(ranks.device)
 
 

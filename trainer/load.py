@@ -17,9 +17,13 @@ from transformers import (
 )
 
 from schemas.errors import ConfigError, SurroundingsError
+from trainer.compute import ComputeConfig, prepare
 from trainer.data.tokens import Tokens, tokens_of
+from trainer.initial import initialise
 from trainer.model.config import ModelConfig
 from trainer.model.flamingo import Flamingo
+from trainer.ranks import Ranks
+from trainer.spread_load import WeightFiles, read_around_layers, read_layers, without_weights
 
 
 class Normalisation(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +46,17 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     normalise: Normalisation
 
 
-def load_model(config: ModelConfig, seed: int = 0, normalise: Normalisation | None = None) -> Loaded:
-    """The frozen models that a configuration names, with new trained parts between them; a language model that is a table begins with random weights.
+def load_model(
+    config: ModelConfig,
+    seed: int = 0,
+    normalise: Normalisation | None = None,
+    compute: ComputeConfig = ComputeConfig(),
+    ranks: Ranks = Ranks(),
+) -> Loaded:
+    """The frozen models that a configuration names, with new trained parts between them, set up to compute on the rank's device.
 
-    Without `normalise` the vision model says what its pixels are.
+    A language model that is a table begins with random weights. Without `normalise` the vision model says what its pixels are. A language model that is
+    sharded is at no time whole on any rank.
 
     Raises:
         ConfigError: a name is missing, or names a model of another kind, or a table stands where weights are needed.
@@ -58,11 +69,15 @@ def load_model(config: ModelConfig, seed: int = 0, normalise: Normalisation | No
             "model.language is a table, which has no weights: name a model; or, to train it from nothing, set model.train_language and model.tokenizer"
         )
     torch.manual_seed(seed)
-    vision, language = load_frozen(config)
+    if compute.shard and ranks.ranks > 1 and isinstance(config.language, str):
+        model, vision = _load_shares(config, compute, ranks)
+    else:
+        vision, language = load_frozen(config)
+        model = Flamingo(vision, language, config)
+        prepare(model, compute, ranks)
+    initialise(model, seed)
     tokenizer = load_tokenizer("model.tokenizer", config.tokenizer or str(config.language))
     normalise = normalise or _normalisation(vision, config.vision)
-    torch.manual_seed(seed)
-    model = Flamingo(vision, language, config)
     return Loaded(model=model, tokens=tokens_of(tokenizer, model.eoc), normalise=normalise)
 
 
@@ -85,6 +100,20 @@ def load_frozen(config: ModelConfig) -> tuple[PreTrainedModel, PreTrainedModel]:
     vision = _model(AutoModel, "model.vision", config.vision)
     language = _model(AutoModelForCausalLM, "model.language", config.language)
     return vision, language
+
+
+def _load_shares(config: ModelConfig, compute: ComputeConfig, ranks: Ranks) -> tuple[Flamingo, PreTrainedModel]:
+    """The model, whose new parts have no values yet, and its vision model."""
+    files = WeightFiles("model.language", str(config.language))
+    vision = _model(AutoModel, "model.vision", config.vision)
+    with without_weights():
+        language = AutoModelForCausalLM.from_config(_shapes("model.language", config.language))
+    read_around_layers(language, files)
+    with without_weights():
+        model = Flamingo(vision, language, config)
+    prepare(model, compute, ranks)
+    read_layers(model, files)
+    return model, vision
 
 
 def outline(config: ModelConfig) -> Flamingo:

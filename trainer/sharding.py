@@ -75,3 +75,18 @@ def full(one: Tensor) -> Tensor:
     """The whole of a tensor, of which ranks may have shares; all of them ask for it."""
     found: Tensor = one.full_tensor() if isinstance(one, DTensor) else one
     return found
+
+
+def share_of(one: Tensor) -> Tensor:
+    """What this rank has of a tensor: some of its rows, or all of it."""
+    found: Tensor = one.to_local() if isinstance(one, DTensor) else one
+    return found
+
+
+def rows_of(one: Tensor) -> slice:
+    """Which rows of a tensor that is."""
+    if not isinstance(one, DTensor):
+        return slice(None)
+    most = -(-len(one) // one.device_mesh.size())
+    begin = min(one.device_mesh.get_local_rank() * most, len(one))
+    return slice(begin, begin + len(one.to_local()))
