@@ -15,7 +15,7 @@ INSTALL = install() { $(UV) pip install --quiet --python $${into:-$(BIN)}/python
     echo "uv could not; trying pip" >&2; $${into:-$(BIN)}/python -m ensurepip >/dev/null 2>&1; \
     $${into:-$(BIN)}/python -m pip install --quiet "$$@"; }; }; install
 
-.PHONY: help setup demo test test-slow lint format bench bench-trainer lock wheel clean
+.PHONY: help setup demo demo-train test test-slow lint format bench bench-trainer lock wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -45,6 +45,9 @@ demo: setup ## the whole way on bundled pages: crawl, shards, documents shown
 .venv/dev-installed: .venv/installed
 	@$(INSTALL) --constraint constraints.txt --editable '.[$(EXTRAS),trainer]'
 	@touch $@
+
+demo-train: .venv/dev-installed ## from the bundled pages and drawn pictures to a small model that captions them, in minutes
+	@$(BIN)/m3w demo --train
 
 test: .venv/dev-installed ## all tests but the slow ones
 	@$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses $(WORKERS)
@@ -94,5 +97,5 @@ wheel: setup ## the wheel, in dist/
 	@$(UV) build --quiet --wheel --out-dir dist . && ls dist/*.whl
 
 clean: ## everything that the commands above made
-	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis m3w-demo
+	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis m3w-demo m3w-demo-train
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from schemas.errors import M3wError, OutputError, UsageError
+from jobs.arguments import add_command, positive
+from jobs.cli_training import add_training
+from schemas.errors import M3wError, OutputError
 
 if TYPE_CHECKING:
     from jobs.fetch import Source
@@ -68,10 +70,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Everything after -- goes to Beam. Exit codes: 0 done, 1 the data is at fault, 2 the command is, 3 the surroundings are.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    crawl = _add(
+    crawl = add_command(
         commands, "crawl", _crawl, "crawls to shards: extract, select, fetch, shard; resumes what is unfinished"
     )
-    extract = _add(commands, "extract", _extract, "crawls to documents")
+    extract = add_command(commands, "extract", _extract, "crawls to documents")
     for command in (crawl, extract):
         command.add_argument(
             "inputs",
@@ -80,14 +82,14 @@ def _parser() -> argparse.ArgumentParser:
             help="WARC, WACZ, Parquet of url and html, folder, glob or URL of these; @FILE lists them",
         )
         command.add_argument("--root", default="", metavar="URL", help="where relative paths of an @FILE are")
-        command.add_argument("--limit", type=_positive, metavar="N", help="the first N pages only")
+        command.add_argument("--limit", type=positive, metavar="N", help="the first N pages only")
         command.add_argument("--sample", type=float, metavar="SHARE", help="a share of the pages only, such as 0.01")
-    select = _add(commands, "select", _select, "which documents stay, and which media they name")
-    fetch = _add(commands, "fetch", _fetch, "the media's bytes, from the crawl itself, then from the web")
+    select = add_command(commands, "select", _select, "which documents stay, and which media they name")
+    fetch = add_command(commands, "fetch", _fetch, "the media's bytes, from the crawl itself, then from the web")
     fetch.add_argument("--retry", action="store_true", help="ask again for what failed for a reason that may pass")
-    score = _add(commands, "score", _score, "what models say of the media; [scores] names them")
-    shard = _add(commands, "shard", _shard, "documents and media to webdataset tars")
-    pairs = _add(commands, "pairs", _pairs, "captions tables to pairs of medium and text")
+    score = add_command(commands, "score", _score, "what models say of the media; [scores] names them")
+    shard = add_command(commands, "shard", _shard, "documents and media to webdataset tars")
+    pairs = add_command(commands, "pairs", _pairs, "captions tables to pairs of medium and text")
     pairs.add_argument(
         "inputs",
         nargs="+",
@@ -121,64 +123,30 @@ def _parser() -> argparse.ArgumentParser:
         )
     for command in (crawl, extract, select, fetch, score, shard, pairs):
         _add_job_options(command)
-    inspect = _add(commands, "inspect", _inspect, "a document, from a shard, a run, a WARC or an HTML file")
+    inspect = add_command(commands, "inspect", _inspect, "a document, from a shard, a run, a WARC or an HTML file")
     inspect.add_argument("path", metavar="PATH", help="a tar, a run's folder, a WARC, an HTML file")
     inspect.add_argument("--key", help="the sample with this key (or its first digits)")
     inspect.add_argument(
         "--url", help="the page with this URL; of an HTML file its own URL, to which others are relative"
     )
-    inspect.add_argument(
-        "--number", "-n", type=_positive, default=1, metavar="N", help="how many documents (default 1)"
-    )
+    inspect.add_argument("--number", "-n", type=positive, default=1, metavar="N", help="how many documents (default 1)")
     inspect.add_argument(
         "--nodes",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="of each document N paragraphs and pictures, around the first picture",
     )
     inspect.add_argument("--dropped", action="store_true", help="what went, and why")
     inspect.add_argument("--json", action="store_true", help="for machines, a document a line")
-    pretrain = _add(commands, "pretrain", _pretrain, "what train keeps frozen, made from nothing")
-    pretrain.add_argument("what", choices=("language", "vision"), help="a language model and its tokenizer; an encoder")
-    pretrain.add_argument("config", metavar="CONFIG", help="a TOML file, or a preset: demo-language, demo-vision")
-    pretrain.add_argument("--out", required=True, metavar="DIR", help="for the model, on disk")
-    pretrain.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
-    train = _add(commands, "train", _train, "shards to a trained model")
-    train.add_argument(
-        "config",
-        metavar="CONFIG",
-        help="a TOML file, or a preset: tiny, smol, flamingo-3b, flamingo-9b, flamingo-80b, demo",
-    )
-    where = train.add_mutually_exclusive_group(required=True)
-    where.add_argument("--out", metavar="DIR", help="for checkpoints and the log, on disk")
-    where.add_argument("--dry-run", action="store_true", help="the model in numbers, without its weights")
-    train.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
-    train.add_argument("--resume", action="store_true", help="go on from the latest checkpoint in DIR")
-    generate = _add(commands, "generate", _generate, "what a trained model says after texts, pictures and clips")
-    generate.add_argument("model", metavar="DIR", help="where m3w train has written its checkpoints, or m3w export")
-    generate.add_argument("parts", nargs="*", metavar="PART", help="the prompt: a file is a medium, all else is text")
-    generate.add_argument(
-        "--prompts", metavar="FILE", help="many instead, a JSON array of parts a line; answers likewise"
-    )
-    generate.add_argument("--batch", type=_positive, default=8, metavar="N", help="so many prompts at a time (8)")
-    generate.add_argument("--tokens", type=_positive, default=32, metavar="N", help="at most so many (32)")
-    generate.add_argument("--beams", type=_positive, default=1, metavar="N", help="beam search; the paper takes 3 (1)")
-    generate.add_argument("--seed", type=int, metavar="N", help="draw by chance, the same for a seed and a prompt")
-    generate.add_argument("--temperature", type=float, default=1.0, metavar="X", help="of the draw (1)")
-    generate.add_argument(
-        "--top-p", type=float, default=1.0, metavar="X", help="draw from the likeliest X of it all (1)"
-    )
-    export = _add(commands, "export", _export, "a trained model as a folder of its own")
-    export.add_argument("model", metavar="DIR", help="where m3w train has written its checkpoints")
-    export.add_argument("--out", required=True, metavar="DIR", help="a new folder, on disk")
-    export.add_argument("--whole", action="store_true", help="with the frozen parts, which else are loaded by name")
-    stats = _add(commands, "stats", _stats, "a run in numbers")
+    add_training(commands)
+    stats = add_command(commands, "stats", _stats, "a run in numbers")
     stats.add_argument("dir", metavar="DIR")
     stats.add_argument("--json", action="store_true", help="the manifest")
-    demo = _add(commands, "demo", _demo, "the whole way on pages that come with m3w")
-    demo.add_argument("--out", default="m3w-demo", metavar="DIR", help="default: m3w-demo")
-    demo.add_argument("--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores")
-    takedown = _add(commands, "takedown", _takedown, "pages and media out of a finished run, and never in again")
+    demo = add_command(commands, "demo", _demo, "the whole way on pages that come with m3w")
+    demo.add_argument("--train", action="store_true", help="go on to a small model that captions; minutes on two cores")
+    demo.add_argument("--out", metavar="DIR", help="default: m3w-demo, with --train m3w-demo-train")
+    demo.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores")
+    takedown = add_command(commands, "takedown", _takedown, "pages and media out of a finished run, and never in again")
     takedown.add_argument("dir", metavar="DIR")
     takedown.add_argument("--urls", required=True, metavar="FILE", help="URLs, domains and sha256:..., one a line")
     takedown.add_argument(
@@ -189,22 +157,11 @@ def _parser() -> argparse.ArgumentParser:
         help="also pictures whose perceptual hash differs in at most BITS of 64 from one that goes",
     )
     takedown.add_argument(
-        "--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores"
+        "--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores"
     )
-    schema = _add(commands, "schema", _schema, "writes the JSON Schemas of all forms")
+    schema = add_command(commands, "schema", _schema, "writes the JSON Schemas of all forms")
     schema.add_argument("dir", metavar="DIR")
     return parser
-
-
-def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    run: Callable[[argparse.Namespace], None],
-    text: str,
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    command.set_defaults(run=run)
-    return command
 
 
 def _add_job_options(command: argparse.ArgumentParser) -> None:
@@ -214,15 +171,8 @@ def _add_job_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
     command.add_argument(
-        "--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores"
+        "--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores"
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number
 
 
 def _crawl(options: argparse.Namespace) -> None:
@@ -316,9 +266,14 @@ def _takedown(options: argparse.Namespace) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from jobs import demo
+    if options.train:
+        from jobs.demo import training
 
-    demo.run(run_command, options.out, options.workers)
+        training.run(run_command, options.out or "m3w-demo-train", options.workers)
+    else:
+        from jobs import demo
+
+        demo.run(run_command, options.out or "m3w-demo", options.workers)
 
 
 def _schema(options: argparse.Namespace) -> None:
@@ -346,60 +301,6 @@ def _read_and_run(options: argparse.Namespace, run: "Callable[[Job, list[Input],
 def _absolute(out: str) -> str:
     """An output folder on disk by its whole path, since workers may stand elsewhere."""
     return out if "://" in out else os.path.abspath(out)
-
-
-def _train(options: argparse.Namespace) -> None:
-    from pathlib import Path
-
-    from jobs import dry_run, training
-    from jobs.presets import TRAINING, toml_of
-    from schemas.settings import read_settings
-    from trainer.config import TrainConfig
-
-    config = read_settings(TrainConfig, toml_of(options.config, TRAINING), options.config, options.set)
-    if options.dry_run:
-        dry_run.run(config, options.config)
-    else:
-        training.run(config, Path(options.out), options.resume)
-
-
-def _pretrain(options: argparse.Namespace) -> None:
-    from pathlib import Path
-
-    from jobs import pretrain
-    from jobs.presets import PRETRAINING, toml_of
-    from schemas.settings import read_settings
-    from trainer.contrastive import ContrastiveConfig
-    from trainer.pretrain import LanguageConfig
-
-    toml, out = toml_of(options.config, PRETRAINING), Path(options.out)
-    if options.what == "language":
-        pretrain.language(read_settings(LanguageConfig, toml, options.config, options.set), out)
-    else:
-        pretrain.vision(read_settings(ContrastiveConfig, toml, options.config, options.set), out)
-
-
-def _generate(options: argparse.Namespace) -> None:
-    from pathlib import Path
-
-    from jobs.generate import read_prompts, run
-
-    if bool(options.parts) == bool(options.prompts):
-        raise UsageError("give a prompt, or --prompts FILE")
-    asked = read_prompts(Path(options.prompts)) if options.prompts else [options.parts]
-    given = {"max_new_tokens": options.tokens, "num_beams": options.beams}
-    if options.seed is not None:
-        given |= {"temperature": options.temperature, "top_p": options.top_p}
-    for said in run(Path(options.model), asked, options.batch, options.seed, **given):
-        print(json.dumps(said, ensure_ascii=False) if options.prompts else said, flush=True)
-
-
-def _export(options: argparse.Namespace) -> None:
-    from pathlib import Path
-
-    from jobs.generate import export
-
-    export(Path(options.model), Path(options.out), options.whole)
 
 
 def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: bool = False) -> None:

@@ -8,10 +8,23 @@ import msgspec
 from trainer.heldout import HeldOut
 
 
+class _Line(msgspec.Struct, frozen=True, kw_only=True):
+    """Of `held_out.jsonl`: how many updates were done, and what was found in each set."""
+
+    step: int
+    sets: dict[str, HeldOut]
+
+
 def write(out: Path, step: int, found: Mapping[str, HeldOut]) -> None:
     """Adds what was found after so many updates to `held_out.jsonl`."""
     with (out / "held_out.jsonl").open("ab") as file:
-        file.write(msgspec.json.encode({"step": step, "sets": found}) + b"\n")
+        file.write(msgspec.json.encode(_Line(step=step, sets=dict(found))) + b"\n")
+
+
+def last(out: Path) -> dict[str, HeldOut]:
+    """What was found at the latest checkpoint."""
+    *_, line = (out / "held_out.jsonl").read_bytes().splitlines()
+    return msgspec.json.decode(line, type=_Line).sets
 
 
 def table(found: Mapping[str, HeldOut]) -> str:

@@ -10,6 +10,7 @@ loss below the captions' entropy.
 import csv
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,7 +39,7 @@ PLACES: Final = {
 Drawn = tuple[Image.Image, str]
 
 
-def shape(rng: np.random.Generator, side: int = SIDE) -> Drawn:
+def shape(rng: np.random.Generator, side: int) -> Drawn:
     """A picture of a shape, and its caption."""
     colour, name, place = (list(names)[rng.integers(len(names))] for names in (COLOURS, SHAPES, PLACES))
     image = _noise(rng, side)
@@ -47,12 +48,12 @@ def shape(rng: np.random.Generator, side: int = SIDE) -> Drawn:
     return image, f"a {colour} {name} at the {place}"
 
 
-def digits(rng: np.random.Generator, side: int = SIDE) -> Drawn:
+def digits(rng: np.random.Generator, side: int) -> Drawn:
     """A picture of two digits side by side, and its caption."""
     colour, (left, right) = list(COLOURS)[rng.integers(len(COLOURS))], rng.integers(10, size=2)
     image = _noise(rng, side)
     place = side * rng.uniform(0.45, 0.55, 2)
-    font = ImageFont.load_default(side * rng.uniform(0.6, 0.8))
+    font = _font(round(side * rng.uniform(0.6, 0.8)))
     ImageDraw.Draw(image).text((place[0], place[1]), f"{left}{right}", COLOURS[colour], font, anchor="mm")
     return image, f"the digits {left} {right} in {colour}"
 
@@ -60,7 +61,7 @@ def digits(rng: np.random.Generator, side: int = SIDE) -> Drawn:
 class Source(NamedTuple):
     """What draws a picture and its caption, and the entropy of the captions, in nats."""
 
-    draw: Callable[[np.random.Generator], Drawn]
+    draw: Callable[[np.random.Generator, int], Drawn]
     entropy: float
 
 
@@ -76,12 +77,18 @@ def write_table(folder: Path, source: str, number: int, seed: int) -> list[tuple
     draw, rng = SOURCES[source].draw, np.random.default_rng(seed)
     rows = []
     for n in range(number):
-        image, caption = draw(rng)
+        image, caption = draw(rng, SIDE)
         rows.append((f"pictures/{n:05}.png", caption))
         image.save(folder / rows[-1][0], compress_level=1)
     with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "caption"), *rows])
     return rows
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own; to load it takes as long as to draw a picture."""
+    return ImageFont.load_default(size)
 
 
 def _noise(rng: np.random.Generator, side: int) -> Image.Image:
