@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 from transformers.utils.logging import disable_progress_bar
 
 from schemas.errors import InputError, UsageError
@@ -17,6 +16,7 @@ from trainer.data.example import CLIPS, PICTURES
 from trainer.load import load_model
 from trainer.model_folder import from_pretrained, save_pretrained
 from trainer.prompt import Part, Pretrained
+from trainer.ranks import joined
 
 
 def trained(folder: Path, device: str = "cpu") -> Pretrained:
@@ -50,7 +50,8 @@ def run(folder: Path, asked: Sequence[Sequence[str]], size: int, seed: int | Non
         UsageError: the folder holds no model, or a prompt is empty.
         InputError: a medium cannot be decoded, or what is named as one is not there.
     """
-    model = trained(folder, "cuda" if torch.cuda.is_available() else "cpu")
+    with joined() as ranks:
+        model = trained(folder, ranks.device)
     for begin in range(0, len(asked), size):
         batch = asked[begin : begin + size]
         seeds = None if seed is None else [_seed(seed, parts) for parts in batch]
