@@ -15,8 +15,10 @@ from typing import IO, Any
 import msgspec
 
 from jobs.boards import Draw, boards
+from jobs.held_out import table
 from jobs.train_line import line, scalars
 from trainer.config import TrainConfig
+from trainer.heldout import HeldOut
 from trainer.loop import Step
 from trainer.spikes import Spike, Spikes
 
@@ -61,6 +63,14 @@ class TrainLog:
             self._show(line(step, self._updates, self._since, left), is_last)
             self._since.clear()
             self._shown = now
+
+    def held_out(self, number: int, found: Mapping[str, HeldOut]) -> None:
+        """What was found after an update: a table, and numbers for boards."""
+        self.say(table(found))
+        numbers = {name: msgspec.to_builtins(one) for name, one in found.items()}
+        self._draw(
+            {f"held_out/{name}/{key}": value for name, one in numbers.items() for key, value in one.items()}, number
+        )
 
     def say(self, news: str) -> None:
         """A line that stays."""

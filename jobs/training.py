@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobs.held_out import table, write
+from jobs.held_out import write
 from jobs.train_log import TrainLog, train_log
 from schemas.errors import ConfigError, OutputError, SurroundingsError
 from schemas.settings import write_settings
@@ -80,10 +80,11 @@ def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> No
                 ranks.at(f"saves the checkpoint after {done:,} updates")
                 saved.save(done, model, optim, stream.state)
                 if config.held_out and not stops:
-                    found = held_out(model, config.held_out, loaded.tokens, _media(config, loaded), normalise)
+                    media = _media(config, loaded)
+                    found = held_out(model, config.held_out, loaded.tokens, media, normalise, ranks=ranks)
                     if log is not None:
                         write(out, done, found)
-                        log.say(table(found))
+                        log.held_out(step.number, found)
             if stops:
                 saved.wait()
                 raise SurroundingsError(f"told to stop after {done:,} updates; {out} goes on from them with --resume")

@@ -14,6 +14,7 @@ from trainer.data.stream import SetConfig
 from trainer.data.tokens import tokens_of
 from trainer.heldout import exchanged, held_out
 from trainer.loop import loss_of
+from trainer.ranks import Ranks
 
 TOKENS = tokens_of(tokenizer(), 300)
 
@@ -69,6 +70,28 @@ def test_held_out_loss(tmp_path: Path) -> None:
     model = flamingo(vocabulary=300).eval()
     expected = loss_of(model, collate("pairs", examples, SIDE.side), 11, scaled)
     assert float(expected.detach()) == pytest.approx(closed.right, rel=1e-5)
+
+
+def test_ranks_share_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What two ranks have adds up to what one finds, and both go through the model equally often."""
+    sets = write_pairs(tmp_path, 14)
+    model = flamingo(vocabulary=300, alpha=1.0)
+    alone = held_out(model, sets, TOKENS, SIDE, scaled)["pairs"]
+    parts: list[torch.Tensor] = []
+    calls: list[int] = []
+    model.register_forward_hook(lambda *_: calls.append(1))
+
+    def add(_: Ranks, values: torch.Tensor) -> torch.Tensor:
+        parts.append(values)
+        return torch.stack(parts).sum(0)
+
+    monkeypatch.setattr(Ranks, "add", add)
+    found = [held_out(model, sets, TOKENS, SIDE, scaled, ranks=Ranks(rank=rank, ranks=2))["pairs"] for rank in (0, 1)]
+
+    assert 8 == len(calls)  # three batches, twice each, and one of them again
+    assert 0 < found[0].examples < 14 == found[1].examples
+    for one in ("right", "exchanged", "z"):
+        assert getattr(alone, one) == pytest.approx(getattr(found[1], one), rel=1e-5)
 
 
 def test_too_few_to_exchange(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a training run tells: its line, its speed and the time left, its file, spikes of the loss, boards where they are asked for."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -12,6 +13,7 @@ from jobs.train_line import line, scalars
 from jobs.train_log import train_log
 from schemas.errors import SurroundingsError
 from trainer.config import TrainConfig
+from trainer.heldout import HeldOut
 from trainer.loop import Step
 
 CONFIG = TrainConfig(sets={}, updates=12)
@@ -132,6 +134,21 @@ def test_tensorboard(tmp_path: Path) -> None:
         found = events.Scalars(name)
         assert list(range(12)) == [event.step for event in found]
         assert value == pytest.approx(found[9].value)
+
+
+def test_held_out_losses_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table for people, and each number by set for boards."""
+    drawn: dict[str, float] = {}
+    monkeypatch.setattr("jobs.train_log.boards", lambda *_: nullcontext(lambda numbers, _: drawn.update(numbers)))
+    with train_log(CONFIG, tmp_path) as log:
+        log.held_out(9, {"pairs": HeldOut(examples=4, right=40.0, exchanged=44.5, z=5.0)})
+
+    assert {"examples": 4, "right": 40.0, "exchanged": 44.5, "z": 5.0} == {
+        name.removeprefix("held_out/pairs/"): value for name, value in drawn.items()
+    }
+    assert "44.500" in capsys.readouterr().out
 
 
 def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,9 @@ from trainer.data.stream import SetConfig
 from trainer.data.tokens import Tokens
 from trainer.loss import summed_nll
 from trainer.model.flamingo import Flamingo
+from trainer.ranks import Ranks
+
+_SUMS = ("examples", "right", "exchanged", "difference", "difference squared")
 
 
 class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +40,15 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def held_out(
-    model: Flamingo, sets: Mapping[str, SetConfig], tokens: Tokens, media: MediaConfig, normalise: Any, seed: int = 0
+    model: Flamingo,
+    sets: Mapping[str, SetConfig],
+    tokens: Tokens,
+    media: MediaConfig,
+    normalise: Any,
+    seed: int = 0,
+    ranks: Ranks = Ranks(),
 ) -> dict[str, HeldOut]:
-    """Every sample of each set once, in the set's own batches, with `seed` for the order and for windows; no picture is mirrored or recoloured.
+    """Every sample of each set once, in the set's own batches, which ranks share, with `seed` for the order and for windows; no picture is mirrored or recoloured.
 
     Raises:
         InputError: a set has too few examples with media to exchange any.
@@ -49,22 +58,38 @@ def held_out(
     media = msgspec.structs.replace(media, flip=0.0, colour=0.0)
     found = {}
     for name, one in sets.items():
-        pairs = [
-            both for batch in _batches(name, one, tokens, media, seed) if (both := _compared(model, batch, normalise))
-        ]
-        if not pairs:
-            raise InputError(f"sets.{name}: too few media to exchange; hold out more samples")
-        right_N, exchanged_N = (torch.cat(parts).double() for parts in zip(*pairs, strict=True))
-        difference_N = exchanged_N - right_N
-        error = difference_N.std() / len(difference_N) ** 0.5
-        found[name] = HeldOut(
-            examples=len(right_N),
-            right=float(right_N.mean()),
-            exchanged=float(exchanged_N.mean()),
-            z=float(difference_N.mean() / error) if error > 0 else 0.0,
-        )
+        sums = torch.zeros(len(_SUMS), dtype=torch.float64, device=ranks.device)
+        for batch, is_own in _batches(name, one, tokens, media, seed, ranks):
+            ranks.at(f"measures the held-out loss of {name}")
+            both = _compared(model, batch, normalise)
+            if both is not None and is_own:
+                sums += _sums(*both)
+        found[name] = _found(name, ranks.add(sums).tolist())
     model.train(training)
     return found
+
+
+def _sums(right_N: Tensor, exchanged_N: Tensor) -> Tensor:
+    """What is added up over batches and ranks, in the order of `_SUMS`."""
+    right_N, difference_N = right_N.double(), (exchanged_N - right_N).double()
+    count = torch.tensor(len(right_N), dtype=torch.float64, device=right_N.device)
+    return torch.stack(
+        [count, right_N.sum(), exchanged_N.double().sum(), difference_N.sum(), difference_N.square().sum()]
+    )
+
+
+def _found(name: str, sums: list[float]) -> HeldOut:
+    count, right, exchanged, difference, squares = sums
+    if not count:
+        raise InputError(f"sets.{name}: too few media to exchange; hold out more samples")
+    spread = max(0.0, squares - difference**2 / count)  # around the mean, squared
+    error = (spread / (count - 1) / count) ** 0.5 if count > 1 else 0.0
+    return HeldOut(
+        examples=int(count),
+        right=right / count,
+        exchanged=exchanged / count,
+        z=difference / count / error if error > 0 else 0.0,
+    )
 
 
 def exchanged(batch: Batch) -> Batch | None:
@@ -85,10 +110,8 @@ def exchanged(batch: Batch) -> Batch | None:
 
 @torch.no_grad()
 def _compared(model: Flamingo, batch: Batch, normalise: Any) -> tuple[Tensor, Tensor] | None:
-    """[N] both: the losses of a batch's examples that show a medium, with the right one and with another."""
+    """[N] both: the losses of a batch's examples that show a medium, with the right one and with another; None where there is no other."""
     other = exchanged(batch)
-    if other is None:
-        return None
     device = model.resampler.latents.device
     ids_BL, phi_BL, mask_BL, labels_BL = (
         one.to(device) for one in (batch.ids_BL, batch.phi_BL, batch.mask_BL, batch.labels_BL)
@@ -97,18 +120,24 @@ def _compared(model: Flamingo, batch: Batch, normalise: Any) -> tuple[Tensor, Te
     shows_B = phi_BL.amax(dim=1) > 0
     right_N, exchanged_N = (
         summed_nll(model(ids_BL, phi_BL, slots_BK.to(device), latents, mask_BL.long()), labels_BL)[shows_B]
-        for slots_BK in (batch.slots_BK, other.slots_BK)
+        for slots_BK in (batch.slots_BK, (other or batch).slots_BK)
     )
-    return right_N, exchanged_N
+    return (right_N, exchanged_N) if other is not None else None
 
 
-def _batches(name: str, one: SetConfig, tokens: Tokens, media: MediaConfig, seed: int) -> Iterator[Batch]:
-    """All samples of a set, each once; what does not fill a batch is spread over the others."""
+def _batches(
+    name: str, one: SetConfig, tokens: Tokens, media: MediaConfig, seed: int, ranks: Ranks
+) -> Iterator[tuple[Batch, bool]]:
+    """This rank's part of the batches of a set, and whether each is its own; what does not fill a batch is spread over the others.
+
+    Ranks that have a model together go through it equally often, so one that has a batch less takes the last one again.
+    """
     shards = Shards(find_shards(one.shards))
     order = Order(shards.counts, seed, one.streams, one.block)
-    for positions in np.array_split(np.arange(order.total), max(1, order.total // one.batch)):
-        places = [order[int(position)] for position in positions]
+    batches = np.array_split(np.arange(order.total), max(1, order.total // one.batch))
+    for first in range(0, len(batches), ranks.ranks):
+        number = first + ranks.rank
+        places = [order[int(position)] for position in batches[min(number, len(batches) - 1)]]
         samples = [shards.read(place.shard, place.sample) for place in places]
-        yield collate(
-            name, [example_of(sample, tokens, one.example, media, (seed, 0)) for sample in samples], media.side
-        )
+        examples = [example_of(sample, tokens, one.example, media, (seed, 0)) for sample in samples]
+        yield collate(name, examples, media.side), number < len(batches)
