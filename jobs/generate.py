@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from transformers.utils.logging import disable_progress_bar
 
 from schemas.errors import InputError, UsageError
 from schemas.settings import read_settings
@@ -25,7 +24,9 @@ def trained(folder: Path, device: str = "cpu") -> Pretrained:
     Raises:
         UsageError: the folder holds neither.
     """
-    disable_progress_bar()  # of files that transformers reads
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # of reading files
     if (folder / "config.json").exists():
         return from_pretrained(folder, device=device)
     toml = folder / "config.toml"
