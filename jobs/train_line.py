@@ -21,6 +21,8 @@ def line(step: Step, updates: int, since: Mapping[str, float], left_s: float) ->
         f"waits {since['waited'] / seconds:.0%}",
         f"{step.memory_gb:.1f} GB",
     ]
+    if step.mfu is not None:
+        parts.append(f"MFU {step.mfu:.0%}")
     if since["faults"]:
         parts.append(f"{since['faults']:.0f} broken samples")
     return "  ".join(parts)
@@ -39,6 +41,7 @@ def scalars(step: Step) -> dict[str, float]:
         "data_wait": step.waited / max(step.seconds, 1e-9),
         "memory_gb": step.memory_gb,
         "broken_samples": len(step.faults),
+        **({} if step.mfu is None else {"mfu": step.mfu}),
     }
 
 

@@ -20,6 +20,7 @@ from trainer.config import TrainConfig
 from trainer.data.features import FeatureCache
 from trainer.data.media import MediaConfig
 from trainer.data.stream import Stream, lost_worker
+from trainer.flops import utilisation_of
 from trainer.heldout import held_out
 from trainer.load import Loaded, load_model
 from trainer.loop import Step, train
@@ -71,8 +72,9 @@ def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> No
         told = stack.enter_context(told_to_stop())
         stack.enter_context(watched(ranks, config.hang_s, _give_up))
         model, normalise = loaded.model, loaded.normalise
+        used = utilisation_of(model, config.media.side, ranks)
         for step in train(
-            model, optim, stream, config.sets, config.optim, config.updates, normalise, config.mean, ranks
+            model, optim, stream, config.sets, config.optim, config.updates, normalise, config.mean, ranks, used
         ):
             stops = _noted(step, log, told, ranks)
             done = step.number + 1

@@ -51,6 +51,8 @@ def test_the_line() -> None:
 
     for part in ("10 of 1,000", "pages 700.250", "pairs 41.500", "|g| 0.50", "lr 1.0e-04", "gates 0.000-0.250"):
         assert part in shown
+    assert "MFU" not in shown
+    assert "MFU 41%" in line(msgspec.structs.replace(STEP, mfu=0.412), 1000, since, 3725)
     for part in ("4 examples/s", "3 images/s", "200 tokens/s", "waits 25%", "1.5 GB", "1 h 2 min left", "1 broken"):
         assert part in shown
 

@@ -15,6 +15,7 @@ from trainer.data.batch import Batch
 from trainer.data.features import FeatureCache
 from trainer.data.pieces import pieces
 from trainer.data.stream import SetConfig, Stream
+from trainer.flops import Utilisation
 from trainer.loss import Mean, learnt_tokens, set_loss
 from trainer.model.flamingo import Flamingo
 from trainer.optim import OptimConfig, rate, set_rate
@@ -29,7 +30,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     Over all ranks: `losses` by set, before its weight; `norm` of the gradient before it was clipped; `examples`, `images` (frames of videos each), `tokens`
     (without padding), `faults`. Of this rank: `seconds` of the whole step, `waited` of them for data, `memory_gb` at its highest; `origins`, by set where
-    the samples were read. `gates` are tanh(alpha) of the attention, layer by layer.
+    the samples were read. `gates` are tanh(alpha) of the attention, layer by layer. `mfu` is where the device's peak is known (`trainer.flops`).
     """
 
     number: int
@@ -45,6 +46,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     memory_gb: float
     faults: list[str]
     origins: dict[str, list[str]] = {}
+    mfu: float | None = None
 
 
 class NotFinite(DataError):
@@ -67,6 +69,7 @@ def train(
     normalise: Any,
     mean: Mean = "example",
     ranks: Ranks = Ranks(),
+    utilisation: Utilisation | None = None,
 ) -> Iterator[Step]:
     """Trains from where the stream is until `updates` updates are done, and yields what each was; between two the model may be saved.
 
@@ -103,6 +106,7 @@ def train(
         optim.step()
         optim.zero_grad(set_to_none=True)
         counts = ranks.counts(_counts(step))
+        seconds = time.monotonic() - began
         yield Step(
             number=number,
             losses=losses,
@@ -112,11 +116,12 @@ def train(
             images=counts[1],
             tokens=counts[2],
             gates=model.gates(),
-            seconds=time.monotonic() - began,
+            seconds=seconds,
             waited=waited,
             memory_gb=_memory_gb(ranks.device),
             faults=ranks.all([fault for batch in step for fault in batch.faults]) if counts[3] else [],
             origins={batch.set: batch.origins() for batch in step},
+            mfu=utilisation.mfu(counts[0], counts[1], counts[2], seconds) if utilisation is not None else None,
         )
 
 
