@@ -17,8 +17,9 @@ def print_summary(manifest: Manifest, console: Console, reasons: int = 12) -> No
             table.add_row(kind, f"{flow.entered:,}", f"{flow.kept:,}", f"{flow.lost:,}")
     console.print(table)
     console.print()
-    console.print(_reasons(manifest, reasons))
-    console.print()
+    if any(getattr(manifest, kind).lost for kind in FLOWS):
+        console.print(_reasons(manifest, reasons))
+        console.print()
     size = sum(shard.bytes for shard in manifest.shards)
     console.print(
         f"{manifest.pages.kept:,} documents with {manifest.images.kept:,} pictures and {manifest.words:,} words, {manifest.pairs.kept:,} pairs, "

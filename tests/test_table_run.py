@@ -124,3 +124,19 @@ def test_captions_and_media_of_a_table_are_held_against_the_lists(tmp_path: Path
     manifest.check()
     assert (manifest.pairs.entered, manifest.pairs.kept) == (5, 1)
     assert len(list(out.glob("lists/*.bin"))) == 1
+
+
+def test_a_row_whose_medium_was_taken_down_says_so(tmp_path: Path) -> None:
+    """By the URL that its sample has: it goes from the shards, and another run over the table drops its rows for that reason."""
+    out = tmp_path / "run"
+    command = ["pairs", str(table(tmp_path)), "--out", str(out), "--workers", "1"]
+    assert main(command) == 0
+    kept = read_manifest(RunFolder(str(out))).pairs.kept
+    url = next(str(row["url"]) for row in rows(out, "media-urls/*.parquet") if "/2.png#" in str(row["url"]))
+    (tmp_path / "list.txt").write_text(url)
+    assert main(["takedown", str(out), "--urls", str(tmp_path / "list.txt"), "--workers", "1"]) == 0
+    assert main(command) == 0
+
+    pairs = read_manifest(RunFolder(str(out))).pairs
+    assert pairs.kept == kept - 1
+    assert pairs.dropped["select"]["taken_down"] == 1

@@ -254,6 +254,17 @@ def test_bad_lists_are_refused(tmp_path: Path, data: bytes, message: str) -> Non
         read_entries(str(listed))
 
 
+def test_what_came_from_a_folder_is_known_by_its_url(tmp_path: Path) -> None:
+    """Pages of HTML folders and media beside a table have URLs without a host; another file of that name is not meant."""
+    url = f"file:///pictures/a%20b.png#sha256={'0' * 64}"
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{url}\nfile:///page.html\n")
+    entries = read_entries(str(listed))
+    assert entries.means_medium(url, "", "", "")
+    assert not entries.means_medium(url.replace("=0", "=1"), "", "", "")
+    assert entries.means_page("file:///page.html")
+
+
 def test_a_bad_list_harms_nothing(run: Path) -> None:
     """One line of error, code 1, and every file as it was."""
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

@@ -1,6 +1,6 @@
 """What is to be taken down: a list of URLs, domains and SHA-256 digests, and the question whether something is meant.
 
-    https://example.org/a/page.html      a page or a medium, by its normalised URL
+    https://example.org/a/page.html      a page or a medium, by its normalised URL; file:///... as a sample's JSON has it
     example.org                          all pages and media of a domain and of what is below it
     sha256:9f86d081...                   a medium, by the digest of its bytes (in the shard, or as they came from the web)
 
@@ -17,6 +17,7 @@ from pipeline.stages.media_index import key16
 from pipeline.urls import media_key, page_key
 from schemas.errors import InputError
 
+_LOCAL = "file:///"  # what came from a folder or beside a table is known by such a URL
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 _DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_][\w-]*[^\W_]", re.UNICODE)
 
@@ -75,7 +76,7 @@ def read_entries(list_url: str, max_distance: int = -1) -> Entries:
     for entry, where in list_entries(list_url):
         if digest := _SHA256.fullmatch(entry):
             sha256s.add(bytes.fromhex(digest[1]))
-        elif "://" in entry and _host(entry):
+        elif "://" in entry and (_host(entry) or entry.startswith(_LOCAL)):
             urls[entry] = (key16(page_key(entry)), key16(media_key(entry)))
         elif _DOMAIN.fullmatch(entry):
             domains.add(_host(f"http://{entry}/"))

@@ -51,13 +51,14 @@ class Taken:
         return bool(self._domains.domains) or bool(len(self._keys))
 
     def page(self, url: str) -> Drop | None:
-        """Why a page may not be used whose domain was taken down."""
-        if not self._on_domain(url):
+        """Why a page may not be used whose domain was taken down, or whose URL was listed: that of a table's row is its medium's."""
+        if not self.medium_url(url):
             return None
-        return Drop(kind="page", reason=DropReason.TAKEN_DOWN, url=url, detail="its domain")
+        detail = "its domain" if self._on_domain(url) else "its URL"
+        return Drop(kind="page", reason=DropReason.TAKEN_DOWN, url=url, detail=detail)
 
     def medium_url(self, url: str) -> bool:
-        """Whether a medium was taken down by its URL or with its domain."""
+        """Whether what has this URL was taken down by it, or with its domain."""
         return self._on_domain(url) or (bool(len(self._keys)) and self._has_key(key16(media_key(url))))
 
     def medium(self, row: Mapping[str, Any]) -> bool:
