@@ -11,7 +11,7 @@ import pytest
 
 from schemas.errors import ShardError, SurroundingsError
 from schemas.shard import Sample, encode_index, write_shard
-from trainer.data import shards
+from trainer.data import retry
 from trainer.data.cache import cached
 from trainer.data.shards import Shards, find_shards
 
@@ -57,6 +57,20 @@ def test_ranges_and_files_give_the_same(store: str, kept: Path) -> None:
     assert [tar, tar] == [one.stat().st_size for one in kept.glob("*.tar")]
     assert not list(kept.glob("*.part"))
     assert expected == keys(Shards(urls, cache_bytes=tar - 1))
+
+
+def test_counts_are_kept(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second start asks the store for no index; one that says otherwise when its tar is opened is refused."""
+    urls, fs = find_shards([store]), fsspec.filesystem("memory")
+    expected = Shards(urls).counts
+    with monkeypatch.context() as patched:
+        patched.setattr(type(fs), "cat_file", lambda *_, **__: pytest.fail("asked"))
+        again = Shards(urls)
+    assert [3] * 4 == expected == again.counts
+    fs.pipe_file("/run/2.index.jsonl", encode_index([], fs.info("/run/2.tar")["size"]))
+    assert "10" == again.read(1, 0).key
+    with pytest.raises(ShardError, match="its index was made for another tar"):
+        again.read(2, 0)
 
 
 def test_a_kept_tar_is_fetched_once(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,11 +168,11 @@ def test_a_passing_error_is_tried_again(store: str, monkeypatch: pytest.MonkeyPa
         return bytes(read(self, path, **place))
 
     monkeypatch.setattr(fs, "cat_file", failing)
-    monkeypatch.setattr(shards.time, "sleep", waits.append)
+    monkeypatch.setattr(retry.time, "sleep", waits.append)
     assert "01" == one.read(0, 1).key
     assert [1, 2] == waits
-    calls = iter([OSError("busy")] * 3)
-    with pytest.raises(SurroundingsError, match="still failing at attempt 3: busy"):
+    calls = iter([OSError("busy")] * 6)
+    with pytest.raises(SurroundingsError, match="still failing at attempt 6: busy"):
         one.read(0, 2)
 
 

@@ -14,7 +14,7 @@ from schemas.errors import ConfigError, InputError, ShardError, SurroundingsErro
 from tests import img2dataset_folders
 from tests.test_stream import PAIRS, SIDE, TOKENS, pair, png, take, write
 from tests.videos import video
-from trainer.data import shards
+from trainer.data import retry
 from trainer.data.shards import Shards, find_shards
 from trainer.data.stream import SetConfig, Stream
 
@@ -202,14 +202,14 @@ def test_a_web_server(web: str, kept: Path, tmp_path: Path) -> None:
 def test_a_web_server_that_falters(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked twice more and then the run stops; what it gives under another tag is another tar."""
     waits: list[float] = []
-    monkeypatch.setattr(shards.time, "sleep", waits.append)
+    monkeypatch.setattr(retry.time, "sleep", waits.append)
     Shards(find_shards([web]))
     one = Shards(find_shards([web]))
     monkeypatch.setattr(Web, "ill", 4)  # fsspec asks twice, HEAD and GET
     assert "000000" == one.read(0, 0).key
     assert [1, 2] == waits
     monkeypatch.setattr(Web, "ill", 9)
-    with pytest.raises(SurroundingsError, match="still failing at attempt 3"):
+    with pytest.raises(SurroundingsError, match="still failing at attempt 6"):
         one.read(0, 1)
     monkeypatch.setattr(Web, "ill", 0)
     other = Shards(find_shards([web]))

@@ -210,7 +210,7 @@ def test_a_foreign_tar_is_indexed_once(tmp_path: Path, monkeypatch: pytest.Monke
     data.mkdir()
     write(data, "0", [pair(0), pair(1)], index=False)
     first = take(stream(data, batch=2), 1)
-    monkeypatch.setattr("trainer.data.shards.index_tar", lambda _: pytest.fail("scanned twice"))
+    monkeypatch.setattr("trainer.data.index.index_tar", lambda _: pytest.fail("scanned twice"))
 
     assert first == take(stream(data, batch=2), 1)
 

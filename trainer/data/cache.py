@@ -8,7 +8,7 @@ All processes of a machine share the folder. A part without a lock is of somebod
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,20 @@ def cache_folder(name: str) -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "m3w" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def made_once(kept: Path, make: Callable[[], bytes]) -> bytes:
+    """The bytes of a file that can be made again; where it is not there, one process of this machine makes it, and the others wait."""
+    part = kept.with_suffix(".part")
+    if not kept.exists():
+        with locked(part):
+            try:
+                if not kept.exists():
+                    part.write_bytes(make())
+                    part.replace(kept)
+            finally:
+                part.unlink(missing_ok=True)
+    return kept.read_bytes()
 
 
 def cached(fs: Any, path: str, name: str, size: int, limit: int) -> Path | None:
