@@ -96,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TABLE",
         help="Parquet, CSV, TSV or JSONL (or .gz of these), file, glob or URL; @FILE lists them",
     )
-    pairs.add_argument("--media", default="", metavar="COLUMN", help="URLs or paths; default: url, image, file, path")
+    pairs.add_argument(
+        "--media", default="", metavar="COLUMN", help="URLs or paths; default: url, image, image_url, file, path"
+    )
     pairs.add_argument("--caption", default="", metavar="COLUMN", help="texts; default: caption, text, alt")
     pairs.add_argument("--kind", choices=("image", "video"), default="image", help="what the media are (image)")
     for command in (crawl, select, pairs):
