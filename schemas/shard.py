@@ -25,14 +25,15 @@ INDEX_SUFFIX = ".index.jsonl"
 BLOCK = 512
 
 
-class Sample(msgspec.Struct, frozen=True):
+# A reader makes five of these a sample; none is ever part of a cycle, so the garbage collector need not look at them.
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """A key and the bytes of its members, by the part of their names after the key's dot, in the tar's order."""
 
     key: str
     members: dict[str, bytes]
 
 
-class Member(msgspec.Struct, frozen=True, array_like=True):
+class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One member of a sample: name after the key's dot, offset of its bytes in the tar, their number."""
 
     name: str
@@ -40,7 +41,7 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     size: int
 
 
-class IndexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class IndexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Where one sample lies: its first header's offset in the tar, the bytes to its end (headers and padding counted), its members."""
 
     key: str
