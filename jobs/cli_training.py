@@ -56,6 +56,8 @@ def _train(options: argparse.Namespace) -> None:
     config = read_settings(TrainConfig, toml_of(options.config, TRAINING), options.config, options.set)
     if options.dry_run:
         dry_run.run(config, options.config)
+    elif "://" in options.out:
+        raise UsageError(f"--out {options.out} is no folder on disk; checkpoints=URL puts the checkpoints into a store")
     else:
         training.run(config, Path(options.out), options.resume)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def run(config: TrainConfig, out: Path, resume: bool) -> None:
     """Trains into `out`: config.toml, log.jsonl, checkpoints; all ranks train, the first of them writes.
 
-    After SIGTERM, to whichever rank, all end the update that they are at, with a checkpoint.
+    After SIGTERM or Ctrl-C, to whichever rank, all end the update that they are at, with a checkpoint.
 
     Raises:
         ConfigError: no sets, or one without shards.
@@ -87,7 +87,7 @@ def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> No
                     if log is not None:
                         write(out, done, found)
                         log.held_out(step.number, found)
-            if stops:
+            if stops and done < config.updates:
                 saved.wait()
                 raise SurroundingsError(f"told to stop after {done:,} updates; {out} goes on from them with --resume")
 
@@ -149,10 +149,17 @@ def _give_up(line: str) -> None:
 
 @contextmanager
 def told_to_stop() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM has come since."""
+    """Whether SIGTERM has come since, or Ctrl-C, of which a second one ends the run at once."""
     came: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+
+    def take(number: int, _: object) -> None:
+        if number == signal.SIGINT and number in came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    before = {number: signal.signal(number, take) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield lambda: bool(came)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

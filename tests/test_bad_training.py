@@ -94,10 +94,11 @@ def test_files(folder: Path, capsys: pytest.CaptureFixture[str], toml: bytes, me
 
 
 def test_where_nothing_can_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file in the folder's place, or above it."""
+    """A file in the folder's place, or above it; a store."""
     file = folder / "tiny.toml"
     for out in (file, file / "out"):
         assert f"{out} cannot be: {file} is no folder" in fails(capsys, folder, 2, "--out", str(out))
+    assert "--out s3://x/y is no folder on disk" in fails(capsys, folder, 2, "--out", "s3://x/y")
 
 
 def cut_in_a_line(tar: Path, index: Path) -> None:

@@ -12,6 +12,7 @@ from transformers import CLIPImageProcessorPil
 
 from jobs.cli import main
 from jobs.train_log import TrainLog
+from jobs.training import told_to_stop
 from tests.test_stream import document, pair, write
 from tests.tiny_models import language, tokenizer, vision
 from trainer.checkpoint import trained_weights
@@ -120,27 +121,42 @@ def test_kept_features(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     }
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_told_to_stop(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
 ) -> None:
-    """SIGTERM ends the run after the update that it is at, with a checkpoint; resumed it comes to what an undisturbed one does."""
+    """SIGTERM or Ctrl-C ends the run after the update that it is at, with a checkpoint; resumed it comes to what an undisturbed one does."""
     arguments = ["train", str(config), "--set", "save_every=100", "--out"]
     assert 0 == main([*arguments, str(tmp_path / "whole")])
     spikes = TrainLog.spikes
 
     def spikes_and_stop(self: TrainLog, step: Step) -> Any:
         if step.number == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return spikes(self, step)
 
     with monkeypatch.context() as patched:
         patched.setattr(TrainLog, "spikes", spikes_and_stop)
         assert 3 == main([*arguments, str(tmp_path / "halves")])
     assert "told to stop after 3 updates" in capsys.readouterr().err
-    assert signal.SIG_DFL == signal.getsignal(signal.SIGTERM)
+    assert (signal.SIG_DFL, signal.default_int_handler) == tuple(map(signal.getsignal, (signal.SIGTERM, signal.SIGINT)))
     assert 0 == main([*arguments, str(tmp_path / "halves"), "--resume"])
     weights = [trained_weights(tmp_path / out / "step-00000006") for out in ("whole", "halves")]
     assert all((weights[0][name] == one).all() for name, one in weights[1].items())
+
+
+def test_a_second_interrupt_is_one() -> None:
+    """Who presses Ctrl-C twice does not want to wait."""
+    with told_to_stop() as told:
+        assert not told()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert told()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_loss_that_is_no_number(
