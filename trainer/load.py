@@ -107,7 +107,7 @@ def _load_shares(config: ModelConfig, compute: ComputeConfig, ranks: Ranks) -> t
     files = WeightFiles("model.language", str(config.language))
     vision = _model(AutoModel, "model.vision", config.vision)
     with without_weights():
-        language = AutoModelForCausalLM.from_config(_shapes("model.language", config.language))
+        language = AutoModelForCausalLM.from_config(shapes_of("model.language", config.language))
     read_around_layers(language, files)
     with without_weights():
         model = Flamingo(vision, language, config)
@@ -123,8 +123,8 @@ def outline(config: ModelConfig) -> Flamingo:
         as `load_model`.
     """
     with torch.device("meta"):
-        vision = AutoModel.from_config(_shapes("model.vision", config.vision))
-        language = AutoModelForCausalLM.from_config(_shapes("model.language", config.language))
+        vision = AutoModel.from_config(shapes_of("model.vision", config.vision))
+        language = AutoModelForCausalLM.from_config(shapes_of("model.language", config.language))
         return Flamingo(vision, language, config)
 
 
@@ -139,12 +139,16 @@ def _normalisation(vision: PreTrainedModel, name: str) -> Normalisation:
 
 def _model(kind: Any, key: str, source: str | dict[str, Any]) -> Any:
     if isinstance(source, dict):
-        return kind.from_config(_shapes(key, source))
+        return kind.from_config(shapes_of(key, source))
     return _from_pretrained(kind, key, source)
 
 
-def _shapes(key: str, source: str | dict[str, Any]) -> Any:
-    """The configuration of a model in transformers."""
+def shapes_of(key: str, source: str | dict[str, Any]) -> Any:
+    """The configuration in transformers of a model that the value of a configuration's key names, or that is a table.
+
+    Raises:
+        as `load_model`.
+    """
     if isinstance(source, str):
         return _from_pretrained(AutoConfig, key, source)
     try:
