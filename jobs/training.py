@@ -109,6 +109,7 @@ def _prepared(config: TrainConfig, before: str | None, ranks: Ranks) -> tuple[Lo
         ranks.rank,
         ranks.ranks,
         workers=config.workers,
+        prefetch=config.prefetch,
         mode=config.mode,
         cache_bytes=config.cache_bytes,
         features=FeatureCache(encoder, media, config.feature_bytes) if config.feature_bytes else None,

@@ -2,6 +2,7 @@
 
 import http.server
 import io
+import pickle
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from schemas.errors import ConfigError, InputError, ShardError, SurroundingsError
+from schemas.shard import Sample
 from tests import img2dataset_folders
 from tests.test_stream import PAIRS, SIDE, TOKENS, pair, png, take, write
 from tests.videos import video
@@ -98,6 +100,26 @@ def test_names_of_any_kind(tmp_path: Path, format: int) -> None:
         "c": {"txt": b""},
     } == {key: members for key, members in found.items() if not key.startswith("caf")}
     assert 5 == len(found)
+
+
+class Bomb:
+    """Raises where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        """What unpickling calls."""
+        return pytest.fail, ("unpickled",)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    """Members of other kinds stand beside a pair unread, also those that webdataset unpickles."""
+    bomb = pickle.dumps(Bomb())
+    others = dict.fromkeys(("pyd", "pickle", "pth", "pt", "npy", "npz"), bomb)
+    write(tmp_path, "0", [Sample("a", {**others, **pair(1).members})])
+    (batch,) = next(iter(stream(tmp_path, batch=1)))
+
+    assert [] == batch.faults
+    with pytest.raises(pytest.fail.Exception):
+        pickle.loads(bomb)
 
 
 def test_empty_shards_and_few(tmp_path: Path) -> None:

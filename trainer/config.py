@@ -16,7 +16,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Everything that decides what a training run comes to.
 
     `updates` is how many there are in all; every `save_every` of them there is a checkpoint, of which the `keep` latest stay, in the run's folder or at `checkpoints`, a folder or the URL of one in a store. `workers` are processes that
-    read and decode beside each rank; 0 reads in the rank itself. `mode` says whether an update takes a batch of every set, or one of one set, in turns (62.9 against 70.7, Flamingo Table 3) or drawn by its share; shards
+    read and decode beside each rank, each `prefetch` updates ahead; 0 reads in the rank itself. `mode` says whether an update takes a batch of every set, or one of one set, in turns (62.9 against 70.7, Flamingo Table 3) or drawn by its share; shards
     of a store are kept on this disk within `cache_bytes`, 0 for none, and features of the frozen encoder within `feature_bytes`. `mean` is what a set's loss is: the mean over examples of what their tokens sum up to, or the
     mean over tokens, both over the global batch. A run in which a rank begins nothing new for `hang_s` seconds ends; checkpoints and compiling have to fit.
     The loss of sets that are `held_out` is measured at each checkpoint.
@@ -36,6 +36,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     keep: Annotated[int, msgspec.Meta(ge=1)] = 3
     checkpoints: str = ""
     workers: Annotated[int, msgspec.Meta(ge=0)] = 2
+    prefetch: Annotated[int, msgspec.Meta(ge=1)] = 2
     cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     feature_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     hang_s: Annotated[float, msgspec.Meta(gt=0)] = 600  # ours: longer than the first update of a compiled model

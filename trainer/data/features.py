@@ -54,7 +54,7 @@ class FeatureCache:
         """[T, S, C], if they are there and whole."""
         try:
             return load_file(self._path(name))["features"]
-        except (FileNotFoundError, SafetensorError, KeyError):
+        except (OSError, SafetensorError, KeyError):
             return None
 
     def keep(self, names: Sequence[str], groups: Sequence[Tensor]) -> None:
