@@ -1,8 +1,5 @@
 """m3w train: shards to a trained model, checkpoint by checkpoint, on one device or many."""
 
-import os
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobs.held_out import write
+from jobs.stopping import give_up, told_to_stop
 from jobs.train_log import TrainLog, train_log
 from schemas.errors import ConfigError, OutputError, SurroundingsError
 from schemas.settings import write_settings
@@ -19,6 +17,7 @@ from trainer.checkpoint import Checkpoints, checkpoints, fingerprint, load
 from trainer.config import TrainConfig
 from trainer.data.features import FeatureCache
 from trainer.data.media import MediaConfig
+from trainer.data.shards import find_shards
 from trainer.data.stream import Stream, lost_worker
 from trainer.flops import utilisation_of
 from trainer.heldout import held_out
@@ -39,14 +38,29 @@ def run(config: TrainConfig, out: Path, resume: bool) -> None:
 
     Raises:
         ConfigError: no sets, or one without shards.
-        SurroundingsError: told to stop; or a disk, a store, a device or another rank failed.
         OutputError: `out` is a file; or there are checkpoints already, and nobody said to go on from them.
+        SurroundingsError: told to stop; or a disk, a store, a device or another rank failed.
     """
+    before = _checked(config, out, resume)
+    try:
+        with joined(2 * config.hang_s) as ranks:
+            _run(config, out, before, ranks)
+    except RuntimeError as error:
+        raise lost_worker(error) from error
+    except OSError as error:
+        raise SurroundingsError(f"{out}: {error}") from error
+
+
+def _checked(config: TrainConfig, out: Path, resume: bool) -> str | None:
+    """The checkpoint to go on from, once nothing is wrong that can be told before a model is loaded."""
     if not config.sets:
         raise ConfigError("there are no sets; name one, such as [sets.pages]")
-    for name, one in config.sets.items():
-        if not one.shards:
-            raise ConfigError(f"sets.{name}.shards is not set; give tars, a glob or a folder of tars")
+    for section, sets in (("sets", config.sets), ("held_out", config.held_out)):
+        for name, one in sets.items():
+            if not one.shards:
+                raise ConfigError(f"{section}.{name}.shards is not set; give tars, a glob or a folder of tars")
+    for one in config.held_out.values():
+        find_shards(one.shards)  # they are read at the first checkpoint, which is late to hear that there are none
     if not (near := next(path for path in (out, *out.parents) if path.exists())).is_dir():
         raise OutputError(f"{out} cannot be: {near} is no folder")
     before = checkpoints(config.checkpoints or out)
@@ -54,13 +68,7 @@ def run(config: TrainConfig, out: Path, resume: bool) -> None:
         raise OutputError(
             f"{config.checkpoints or out} holds {len(before)} checkpoints; go on from them with --resume, or give another folder"
         )
-    try:
-        with joined(2 * config.hang_s) as ranks:
-            _run(config, out, before[-1] if before else None, ranks)
-    except RuntimeError as error:
-        raise lost_worker(error) from error
-    except OSError as error:
-        raise SurroundingsError(f"{out}: {error}") from error
+    return before[-1] if before else None
 
 
 def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> None:
@@ -70,7 +78,7 @@ def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> No
             log = stack.enter_context(_opened(config, out, stream.state.step)) if ranks.rank == 0 else None
         saved = stack.enter_context(Checkpoints(config.checkpoints or out, ranks, config.keep))
         told = stack.enter_context(told_to_stop())
-        stack.enter_context(watched(ranks, config.hang_s, _give_up))
+        stack.enter_context(watched(ranks, config.hang_s, give_up))
         model, normalise = loaded.model, loaded.normalise
         used = utilisation_of(model, config.media.side, ranks)
         for step in train(
@@ -140,27 +148,3 @@ def _noted(step: Step, log: TrainLog | None, told: Callable[[], bool], ranks: Ra
     if log is not None:
         log.take(step, spikes, samples)
     return stops > 0
-
-
-def _give_up(line: str) -> None:
-    """Ends the process from a thread beside the one that hangs."""
-    print(f"m3w: {line}", file=sys.stderr, flush=True)
-    os._exit(SurroundingsError.exit_code)
-
-
-@contextmanager
-def told_to_stop() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM has come since, or Ctrl-C, of which a second one ends the run at once."""
-    came: list[int] = []
-
-    def take(number: int, _: object) -> None:
-        if number == signal.SIGINT and number in came:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    before = {number: signal.signal(number, take) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

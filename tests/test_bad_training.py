@@ -67,6 +67,7 @@ def fails(capsys: pytest.CaptureFixture[str], folder: Path, code: int, *argument
         ("seed=-1", "seed = -1: Expected `int` >= 0"),
         ("media.mean=[9, 9, 9]", "media.mean = [9,9,9]: Expected `float` <= 1.0"),
         ("updates", "--set takes key=value, got 'updates'"),
+        ("held_out.pairs={shards = [], batch = 2}", "held_out.pairs.shards is not set"),
     ],
 )
 def test_settings(folder: Path, capsys: pytest.CaptureFixture[str], setting: str, message: str) -> None:
@@ -99,6 +100,13 @@ def test_where_nothing_can_be_written(folder: Path, capsys: pytest.CaptureFixtur
     for out in (file, file / "out"):
         assert f"{out} cannot be: {file} is no folder" in fails(capsys, folder, 2, "--out", str(out))
     assert "--out s3://x/y is no folder on disk" in fails(capsys, folder, 2, "--out", "s3://x/y")
+
+
+def test_held_out_shards_that_are_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are missed before the training and not at its first checkpoint."""
+    setting = 'held_out.pairs={shards = ["/nowhere"], batch = 2}'
+    assert "/nowhere: no shards here" in fails(capsys, folder, 1, "--out", str(folder / "new"), "--set", setting)
+    assert not (folder / "new").exists()
 
 
 def cut_in_a_line(tar: Path, index: Path) -> None:

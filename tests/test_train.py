@@ -11,8 +11,8 @@ import pytest
 from transformers import CLIPImageProcessorPil
 
 from jobs.cli import main
+from jobs.stopping import told_to_stop
 from jobs.train_log import TrainLog
-from jobs.training import told_to_stop
 from tests.test_stream import document, pair, write
 from tests.tiny_models import language, tokenizer, vision
 from trainer.checkpoint import trained_weights

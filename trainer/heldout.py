@@ -81,7 +81,7 @@ def _sums(right_N: Tensor, exchanged_N: Tensor) -> Tensor:
 def _found(name: str, sums: list[float]) -> HeldOut:
     count, right, exchanged, difference, squares = sums
     if not count:
-        raise InputError(f"sets.{name}: too few media to exchange; hold out more samples")
+        raise InputError(f"held_out.{name}: too few media to exchange; hold out more samples")
     spread = max(0.0, squares - difference**2 / count)  # around the mean, squared
     error = (spread / (count - 1) / count) ** 0.5 if count > 1 else 0.0
     return HeldOut(

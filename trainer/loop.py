@@ -83,12 +83,12 @@ def train(
     batches = iter(stream)
     for number in range(stream.state.step, updates):
         began = time.monotonic()
-        ranks.at(f"reads the batch of update {number}")
+        ranks.at(f"reads the batch of update {number + 1:,}")
         step = next(batches)
         waited = time.monotonic() - began
         tokens = ranks.add(torch.stack([learnt_tokens(batch.labels_BL) for batch in step]).to(ranks.device))
         ranks.seed(stream.state.seed, number)
-        ranks.at(f"computes update {number}")
+        ranks.at(f"computes update {number + 1:,}")
         parts = torch.stack(
             [
                 backward(model, batch, sets[batch.set], learnt, normalise, mean, ranks.device, stream.features)
@@ -97,7 +97,7 @@ def train(
         )
         ranks.add_gradients(trained)
         losses = dict(zip((batch.set for batch in step), ranks.add(parts).tolist(), strict=True))
-        ranks.at(f"makes update {number}")
+        ranks.at(f"makes update {number + 1:,}")
         norm = clip(trained, config.clip, ranks)
         if not torch.isfinite(norm):
             raise _not_finite(number, losses, step, ranks)

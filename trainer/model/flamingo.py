@@ -69,7 +69,9 @@ class Flamingo(nn.Module):
     def computing(self) -> torch.autocast:
         """Within it trained layers, too, compute in the type of the frozen ones, whatever they are kept in."""
         device = self.resampler.latents.device.type
-        return torch.autocast("cpu" if device == "meta" else device, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
+        return torch.autocast(
+            "cpu" if device == "meta" else device, torch.bfloat16, enabled=self.config.dtype == "bfloat16"
+        )
 
     def gates(self) -> list[float]:
         """How far the gated layers let the attention through, tanh(alpha), from the first on; none without gates."""
