@@ -1,6 +1,7 @@
 """The rows of the paper's ablation: other resamplers, layers without gates, a language model that is trained; and what `--dry-run` counts."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,11 @@ def test_a_table_has_shapes_and_no_weights() -> None:
         load_model(ModelConfig(vision="x", language=TABLE))
     with pytest.raises(ConfigError, match=r"model\.language"):
         outline(ModelConfig(vision=config.vision, language={"model_type": "lama"}))
+    with pytest.raises(ConfigError, match=r"model\.language: .*number of attention heads"):
+        outline(ModelConfig(vision=config.vision, language={**TABLE, "num_attention_heads": 7}))
+    if find_spec("timm") is None:
+        with pytest.raises(ConfigError, match=r"model\.vision: .*requires the timm library"):
+            outline(ModelConfig(vision={"model_type": "timm_wrapper", "architecture": "nfnet_f6"}, language=TABLE))
 
 
 def test_sizes_of_parts() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -123,8 +124,8 @@ def outline(config: ModelConfig) -> Flamingo:
         as `load_model`.
     """
     with torch.device("meta"):
-        vision = AutoModel.from_config(shapes_of("model.vision", config.vision))
-        language = AutoModelForCausalLM.from_config(shapes_of("model.language", config.language))
+        vision = _shaped(AutoModel, "model.vision", config.vision)
+        language = _shaped(AutoModelForCausalLM, "model.language", config.language)
         return Flamingo(vision, language, config)
 
 
@@ -139,8 +140,20 @@ def _normalisation(vision: PreTrainedModel, name: str) -> Normalisation:
 
 def _model(kind: Any, key: str, source: str | dict[str, Any]) -> Any:
     if isinstance(source, dict):
-        return kind.from_config(shapes_of(key, source))
+        return _shaped(kind, key, source)
     return _from_pretrained(kind, key, source)
+
+
+def _shaped(kind: Any, key: str, source: str | dict[str, Any]) -> Any:
+    """A model of a configuration's shapes, with random weights."""
+    shapes = shapes_of(key, source)
+    try:
+        return kind.from_config(shapes)
+    except (
+        ValueError,
+        ImportError,
+    ) as error:  # numbers that do not fit together; a package that this kind of model wants
+        raise ConfigError(f"{key}: {str(error).strip().splitlines()[0]}") from error
 
 
 def shapes_of(key: str, source: str | dict[str, Any]) -> Any:
@@ -153,8 +166,8 @@ def shapes_of(key: str, source: str | dict[str, Any]) -> Any:
         return _from_pretrained(AutoConfig, key, source)
     try:
         return AutoConfig.for_model(**source)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+    except (TypeError, ValueError, StrictDataclassError) as error:
+        raise ConfigError(f"{key}: {str(error).strip().splitlines()[-1].strip()}") from error
 
 
 def _from_pretrained(kind: Any, key: str, name: str, **options: Any) -> Any:
