@@ -3,6 +3,9 @@
 import hashlib
 import json
 import pickle
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from trainer.data.stream import State
 from trainer.loop import train
 from trainer.model.flamingo import Flamingo
 from trainer.optim import OptimConfig, optimizer
-from trainer.tensor_files import Writer
+from trainer.tensor_files import Files, Writer
 
 CONFIG = OptimConfig(lr=1e-2, warmup=2)
 STATE = State(step=3, seed=0, sets={})
@@ -124,21 +127,40 @@ def test_old_ones_go_when_new_ones_are_whole(tmp_path: Path) -> None:
     assert [2, 10, 11] == [int(path[-8:]) for path in checkpoints(tmp_path)]
 
 
-@pytest.mark.parametrize("where", ["write_data", "finish"])
-def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Files of this process cannot grow past so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [0, 20_000])
+def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path, size: int) -> None:
     """A checkpoint that cannot be written is an error; nothing of it is left, and the one before it loads."""
     model, good = saved(tmp_path)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Writer, where, full)
-    with pytest.raises(SurroundingsError, match="No space left"), Checkpoints(tmp_path) as kept:
+    with pytest.raises(SurroundingsError, match="File too large"), full_disk(size), Checkpoints(tmp_path) as kept:
         kept.save(4, model, optimizer(model, CONFIG), STATE)
 
     assert [good] == checkpoints(tmp_path)
     assert [Path(good)] == list(tmp_path.iterdir())
     assert 3 == load(good, model).step
+
+
+def test_a_record_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors alone are no checkpoint, and go."""
+    model, good = saved(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Files, "write_whole", full)
+    with pytest.raises(SurroundingsError, match="No space left"), Checkpoints(tmp_path) as kept:
+        kept.save(4, model, optimizer(model, CONFIG), STATE)
+    assert [Path(good)] == list(tmp_path.iterdir())
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

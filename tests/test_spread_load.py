@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,16 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from schemas.errors import ConfigError
+from tests.test_compute import inputs, pixels
 from tests.test_ranks import free_port
 from tests.test_train import small_models
 from tests.tiny_models import flamingo
-from trainer import spread_load
+from trainer import compute, spread_load
 from trainer.compute import ComputeConfig
 from trainer.initial import initialise
 from trainer.load import Loaded, load_model
 from trainer.model.config import ModelConfig, ResamplerConfig, XattnConfig
+from trainer.model.flamingo import Flamingo
 from trainer.ranks import Ranks, joined
 from trainer.sharding import full, share_of
 
@@ -36,7 +39,25 @@ def configuration(folder: Path) -> ModelConfig:
 
 def loaded(folder: Path, ranks: Ranks = Ranks()) -> Loaded:
     """The same, sharded where there are ranks to share."""
-    return load_model(configuration(folder), 5, compute=ComputeConfig(shard=True), ranks=ranks)
+    asked = ComputeConfig(shard=True, checkpointing=True, compile=ranks.ranks > 1)
+    return load_model(configuration(folder), 5, compute=asked, ranks=ranks)
+
+
+def made(model: Flamingo) -> dict[str, torch.Tensor]:
+    """Logits of rows with pictures and one without, and the gradients of what is trained, by name."""
+    with torch.no_grad():
+        for layer in model.layers:
+            if layer.gated is not None and layer.gated.alpha_xattn is not None:
+                layer.gated.alpha_xattn.fill_(0.5)
+    logits = model(latents_MRC=model.latents([pixels(2)]), **inputs(3, 12, 2))
+    logits.float().logsumexp(-1).sum().backward()
+    grads = {name: one.grad for name, one in model.named_parameters() if one.grad is not None}
+    return {"logits": logits.detach(), **grads}
+
+
+def of_shares(name: str) -> bool:
+    """Whether the gradient is already the sum over both ranks, which see the same here; the others are added up by the loop."""
+    return ".gated." in name and "alpha" not in name
 
 
 def one_of_two(rank: int, port: int, folder: Path) -> None:
@@ -52,18 +73,22 @@ def one_of_two(rank: int, port: int, folder: Path) -> None:
         return found
 
     spread_load.WeightFiles.read = counted  # type: ignore[method-assign]
+    compute.compile_layers = partial(
+        compute.compile_layers, backend="eager"
+    )  # traced, but no time spent on machine code
     with joined() as ranks:
         model = loaded(folder, ranks).model
         held = sum(share_of(one).numel() for name, one in model.language.named_parameters() if ".layer." in name)
         state = {name: full(one.detach()).contiguous() for name, one in model.named_parameters()}
         state |= {name: one.contiguous() for name, one in model.named_buffers()}
+        state |= {f"made.{name}": full(one).contiguous() for name, one in made(model).items()}
     save_file(state, folder / f"{rank}.safetensors")
     (folder / f"{rank}.json").write_text(json.dumps({"read": sum(values), "held": held}))
 
 
 @pytest.mark.slow
 def test_no_rank_has_it_all(tmp_path: Path) -> None:
-    """Two ranks come to the weights and buffers that one has, bit for bit; each reads and holds half of the layers."""
+    """Two ranks come to the weights and buffers that one has, bit for bit; each reads and holds half of the layers; compiled they compute what one does."""
     small_models(tmp_path)
     tied = LlamaConfig.from_pretrained(tmp_path / "language", tie_word_embeddings=True)
     LlamaForCausalLM(tied).save_pretrained(tmp_path / "language")
@@ -79,9 +104,13 @@ def test_no_rank_has_it_all(tmp_path: Path) -> None:
 
     whole = loaded(tmp_path).model
     expected = dict(whole.named_parameters()) | dict(whole.named_buffers())
+    computed = made(loaded(tmp_path).model)
     layers = sum(one.numel() for name, one in whole.language.named_parameters() if ".layer." in name)
     for rank in (0, 1):
         found = load_file(tmp_path / f"{rank}.safetensors")
+        for name, one in computed.items():
+            theirs = found.pop(f"made.{name}") / (2 if of_shares(name) else 1)
+            torch.testing.assert_close(theirs, one, rtol=0.1, atol=0.05 * float(one.abs().max()), msg=name)
         assert expected.keys() == found.keys()
         for name, one in expected.items():
             assert one.dtype == found[name].dtype, name

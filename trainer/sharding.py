@@ -2,7 +2,7 @@
 
     group            holds                             type
     decoder layer    the language model's own          frozen: that of `model.dtype`
-    gated layer      its matrices and norms            float32, gathered in `model.dtype`; gradients added up in float32
+    gated layer      its matrices and norms            float32, gathered so, that it computes what it does unsharded
     the rest         tables of words, the last norm    frozen
     every rank       vision, resampler, gates, <EOC>   whole; their gradients are added by `Ranks.add_gradients`
 
@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from trainer.model.decoder import ConditionedLayer
@@ -32,11 +32,7 @@ def shard(model: Flamingo, ranks: Ranks) -> None:
     if ranks.ranks == 1:
         return
     mesh = init_device_mesh(torch.device(ranks.device).type, (ranks.ranks,))
-    coarse = model.config.dtype == "bfloat16"
-    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-    share = partial(
-        fully_shard, mesh=mesh, ignored_params=whole(model), mp_policy=policy if coarse else MixedPrecisionPolicy()
-    )
+    share = partial(fully_shard, mesh=mesh, ignored_params=whole(model))
     for layer in model.layers:
         if not isinstance(layer.layer, ConditionedLayer):
             share(layer.layer)
