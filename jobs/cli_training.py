@@ -14,6 +14,7 @@ def add_training(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     pretrain.add_argument("config", metavar="CONFIG", help="a TOML file, or a preset: demo-language, demo-vision")
     pretrain.add_argument("--out", required=True, metavar="DIR", help="for the model, on disk")
     pretrain.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
+    pretrain.add_argument("--resume", action="store_true", help="of vision: go on from the latest checkpoint in DIR")
     train = add_command(commands, "train", _train, "shards to a trained model")
     train.add_argument(
         "config",
@@ -35,10 +36,8 @@ def add_training(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     generate.add_argument("--tokens", type=positive, default=32, metavar="N", help="at most so many (32)")
     generate.add_argument("--beams", type=positive, default=1, metavar="N", help="beam search; the paper takes 3 (1)")
     generate.add_argument("--seed", type=int, metavar="N", help="draw by chance, the same for a seed and a prompt")
-    generate.add_argument("--temperature", type=float, default=1.0, metavar="X", help="of the draw (1)")
-    generate.add_argument(
-        "--top-p", type=float, default=1.0, metavar="X", help="draw from the likeliest X of it all (1)"
-    )
+    generate.add_argument("--temperature", type=float, metavar="X", help="of the draw (1)")
+    generate.add_argument("--top-p", type=float, metavar="X", help="draw from the likeliest X of it all (1)")
     export = add_command(commands, "export", _export, "a trained model as a folder of its own")
     export.add_argument("model", metavar="DIR", help="where m3w train has written its checkpoints")
     export.add_argument("--out", required=True, metavar="DIR", help="a new folder, on disk")
@@ -73,9 +72,11 @@ def _pretrain(options: argparse.Namespace) -> None:
 
     toml, out = toml_of(options.config, PRETRAINING), Path(options.out)
     if options.what == "language":
+        if options.resume:
+            raise UsageError("--resume is of vision; a language model is pretrained in one go")
         pretrain.language(read_settings(LanguageConfig, toml, options.config, options.set), out)
     else:
-        pretrain.vision(read_settings(ContrastiveConfig, toml, options.config, options.set), out)
+        pretrain.vision(read_settings(ContrastiveConfig, toml, options.config, options.set), out, options.resume)
 
 
 def _generate(options: argparse.Namespace) -> None:
@@ -86,9 +87,11 @@ def _generate(options: argparse.Namespace) -> None:
     if bool(options.parts) == bool(options.prompts):
         raise UsageError("give a prompt, or --prompts FILE")
     asked = read_prompts(Path(options.prompts)) if options.prompts else [options.parts]
-    given = {"max_new_tokens": options.tokens, "num_beams": options.beams}
-    if options.seed is not None:
-        given |= {"temperature": options.temperature, "top_p": options.top_p}
+    draw = {"temperature": options.temperature, "top_p": options.top_p}
+    draw = {name: value for name, value in draw.items() if value is not None}
+    if draw and options.seed is None:
+        raise UsageError("--temperature and --top-p are of a draw, which --seed N asks for")
+    given = {"max_new_tokens": options.tokens, "num_beams": options.beams, **draw}
     for said in run(Path(options.model), asked, options.batch, options.seed, **given):
         print(json.dumps(said, ensure_ascii=False) if options.prompts else said, flush=True)
 

@@ -161,6 +161,8 @@ def test_from_the_command_line(config: Path, tmp_path: Path, capsys: pytest.Capt
     assert drawn == said(out, "--prompts", str(prompts), "--seed", "3")
     assert 1 == main(["generate", out, "hreon.png", "a"])
     assert "hreon.png: there is no such file" in capsys.readouterr().err
+    for wrong in (["--top-p", "0.5"], ["--seed", "1", "--beams", "2"], ["--seed", "1", "--temperature", "-1"]):
+        assert 2 == main(["generate", out, "a", *wrong])
     for wrong, code in (([run], 2), ([run, "--prompts", str(heron)], 1), ([str(tmp_path), "a"], 2)):
         assert code == main(["generate", *wrong])
     assert "holds no checkpoint and no exported model" in capsys.readouterr().err

@@ -39,13 +39,11 @@ class Pretrained(msgspec.Struct, frozen=True, kw_only=True):
         by itself: it is answered the same in any company.
 
         Raises:
-            UsageError: a prompt is empty; other seeds than prompts, or with beams.
+            UsageError: a prompt is empty; seeds are not as many as prompts, or come with beams, or with options that no draw can follow.
             InputError: a medium cannot be read or decoded.
         """
         if seeds is not None:
-            if len(seeds) != len(batch) or options.get("num_beams", 1) > 1:
-                raise UsageError(f"{len(seeds)} seeds for {len(batch)} prompts; give one to each, and no beams")
-            options = drawn_by_row(seeds, options)
+            options = _drawn(seeds, len(batch), options)
         model, tokens = self.loaded.model.eval(), self.loaded.tokens
         device = model.resampler.latents.device
         read = [[part if isinstance(part, str) else self.pixels(part) for part in parts] for parts in batch]
@@ -78,6 +76,17 @@ class Pretrained(msgspec.Struct, frozen=True, kw_only=True):
                 return clip(data, self.media, rng)
         except (OSError, MediumError) as error:
             raise InputError(f"{name}: no picture and no clip that can be decoded: {error}") from error
+
+
+def _drawn(seeds: Sequence[int], prompts: int, options: dict[str, Any]) -> dict[str, Any]:
+    if len(seeds) != prompts:
+        raise UsageError(f"{len(seeds)} seeds for {prompts} prompts; give one to each")
+    if options.get("num_beams", 1) > 1:
+        raise UsageError("a draw by seeds and a search by beams at once; choose one")
+    try:
+        return drawn_by_row(seeds, options)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 class Prompts(msgspec.Struct, frozen=True, kw_only=True):
