@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,24 @@ def test_a_passing_error_is_tried_again(store: str, monkeypatch: pytest.MonkeyPa
     calls = iter([OSError("busy")] * 6)
     with pytest.raises(SurroundingsError, match="still failing at attempt 6: busy"):
         one.read(0, 2)
+
+
+def test_samples_of_a_store_are_read_side_by_side(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch costs about one wait, not one a sample, and comes in its order; an error in it is raised as it is."""
+    one, fs = Shards(find_shards([store])), type(fsspec.filesystem("memory"))
+    places = [(shard, number) for number in (2, 0, 1) for shard in (3, 1, 0, 2)]
+    expected = [one.read(*place) for place in places]
+    read, together = fs.cat_file, threading.Barrier(6, timeout=20)
+
+    def slow(self: Any, path: str, **place: int) -> bytes:
+        together.wait()  # for six reads at once
+        return bytes(read(self, path, **place))
+
+    monkeypatch.setattr(fs, "cat_file", slow)
+    assert expected == list(one.read_all(places))
+    monkeypatch.setattr(fs, "cat_file", lambda self, path, start, end: b"other" * 9)
+    with pytest.raises(ShardError, match="is not where it was"):
+        list(one.read_all(places))
 
 
 def test_a_server_without_ranges(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

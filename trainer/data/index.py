@@ -13,7 +13,6 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import InputError, ShardError, SurroundingsError
 from schemas.shard import INDEX_SUFFIX, IndexEntry, IndexHead, encode_index, index_tar
@@ -57,6 +56,11 @@ class Index:
             raise ShardError(f"{self._url}: line {sample + 2} of its index: {error}") from error
 
 
+def is_local(url: str) -> bool:
+    """Whether a URL, as `find_shards` gives it, is of this machine's disk."""
+    return url.startswith("file://") or "://" not in url
+
+
 def look(url: str, anew: bool = False) -> Tar:
     """What a tar is known by, `anew` even where its store's listing was kept.
 
@@ -80,7 +84,7 @@ def look_at_all(urls: Sequence[str]) -> tuple[list[Tar], list[int]]:
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         tars = list(pool.map(look, urls))
-        if all(isinstance(url_to_fs(url)[0], LocalFileSystem) for url in urls):
+        if all(map(is_local, urls)):
             return tars, list(pool.map(_count, tars))
         name = hashlib.sha256("".join(tar.name for tar in tars).encode()).hexdigest()[:32]
         kept = cache_folder("indexes") / f"{name}.counts.json"

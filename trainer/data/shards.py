@@ -7,21 +7,21 @@ import hashlib
 import mmap
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache, partial
 from glob import has_magic
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import ConfigError, InputError, ShardError, SurroundingsError
 from schemas.shard import Sample, cut_sample
 from trainer.data.cache import cached
-from trainer.data.index import Index, Tar, index_of, look, look_at_all
+from trainer.data.index import Index, Tar, index_of, is_local, look, look_at_all
 from trainer.data.retry import passing
 
 Block: TypeAlias = tuple[
@@ -30,6 +30,8 @@ Block: TypeAlias = tuple[
 
 _OPEN = 64  # ours: shards of which the index is in memory, a megabyte each
 _NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_SIDE_BY_SIDE = 16  # ours: reads of a store by one process
+_AT_ONCE = 64  # ours: samples of a store that are in memory before they are made into examples
 _EXTENDED = b"LKxg"  # type flags of headers that hold the name, or part of it, of the next
 
 
@@ -101,6 +103,17 @@ class Shards:
         names = [(tar.url.rpartition("/")[2], tar.size, count) for tar, count in tars]
         return hashlib.sha256(repr(names).encode()).hexdigest()[:32]
 
+    def read_all(self, places: Sequence[tuple[int, int]]) -> Iterator[Sample]:
+        """The samples at these places, (shard, sample) each, in their order; those of a store are asked for side by side."""
+        if all(is_local(self.urls[shard]) for shard, _ in places):
+            yield from starmap(self.read, places)
+            return
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            for first in range(0, len(places), _AT_ONCE):
+                shards, samples = zip(*places[first : first + _AT_ONCE], strict=True)
+                list(pool.map(self._opened, sorted(set(shards))))
+                yield from pool.map(self.read, shards, samples)
+
     def read(self, shard: int, sample: int) -> Sample:
         """One sample, by one read of its bytes."""
         index, read = self._opened(shard)
@@ -137,7 +150,7 @@ class _Mapped:
 def _reader(tar: Tar, cache_bytes: int) -> Callable[[int, int], Block]:
     """What gives at least `length` bytes from `offset` on, or nothing."""
     fs, path = url_to_fs(tar.url)
-    if isinstance(fs, LocalFileSystem):
+    if is_local(tar.url):
         return _Mapped(path).read
     with suppress(FileNotFoundError):  # others may have needed its room before it was opened here
         kept = cached(fs, path, tar.name, tar.size, cache_bytes) if tar.size <= cache_bytes else None

@@ -18,11 +18,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from schemas.errors import ConfigError, DataError, M3wError, SurroundingsError
+from schemas.shard import Sample
 from trainer.data.batch import Batch, collate
 from trainer.data.example import Example, ExampleConfig, example_of
 from trainer.data.features import FeatureCache
 from trainer.data.media import MediaConfig
-from trainer.data.order import Order
+from trainer.data.order import Order, Place
 from trainer.data.shards import Shards, find_shards
 from trainer.data.tokens import Tokens
 
@@ -264,12 +265,12 @@ class _Steps(Dataset[list[Batch] | M3wError]):
             return error
 
     def _examples(self, name: str, first: int) -> list[Example]:
-        positions = self._orders[name].part(first, self._sets[name].batch, self._rank, self._ranks)
-        return [self._example(name, position) for position in positions]
+        order = self._orders[name]
+        places = [order[position] for position in order.part(first, self._sets[name].batch, self._rank, self._ranks)]
+        samples = self._shards[name].read_all([(place.shard, place.sample) for place in places])
+        return [self._example(name, place, sample) for place, sample in zip(places, samples, strict=True)]
 
-    def _example(self, name: str, position: int) -> Example:
-        place = self._orders[name][position]
-        sample = self._shards[name].read(place.shard, place.sample)
+    def _example(self, name: str, place: Place, sample: Sample) -> Example:
         chance = self._seed, place.epoch
         made = example_of(sample, self._tokens, self._sets[name].example, self._media, chance, self._features)
         return msgspec.structs.replace(made, epoch=place.epoch, shard=self._shards[name].urls[place.shard])
