@@ -6,9 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.errors import OutputError, UsageError
+from jobs.stopping import told_to_stop
+from schemas.errors import OutputError, SurroundingsError, UsageError
 from schemas.settings import write_settings
-from trainer.contrastive import ContrastiveConfig, Towers, contrast, save_vision
+from trainer.checkpoint import Checkpoints, checkpoints, load
+from trainer.contrastive import ContrastiveConfig, Towers, adam, contrast, save_vision
 from trainer.data.shards import Shards, find_shards
 from trainer.data.stream import Stream
 from trainer.data.tokens import tokens_of
@@ -31,37 +33,49 @@ def language(config: LanguageConfig, out: Path) -> None:
     with joined() as ranks:
         if ranks.ranks > 1:
             raise UsageError("a language model is pretrained by one process; leave torchrun away")
-        _show(({"text": loss} for loss in pretrain(texts, out, config, ranks.device)), config.updates)
+        losses = pretrain(texts, out, config, ranks.device)
+        for _ in _shown(({"text": loss} for loss in losses), 0, config.updates):
+            pass
 
 
-def vision(config: ContrastiveConfig, out: Path) -> None:
+def vision(config: ContrastiveConfig, out: Path, resume: bool) -> None:
     """A vision encoder by contrast with the texts of pairs, in `out` as `model.vision` takes it; all ranks train, the first of them writes.
 
     Raises:
-        OutputError: there is a model already.
+        OutputError: there is a model already, or there are checkpoints, and nobody said to go on from them.
+        SurroundingsError: told to stop; or a disk failed.
     """
+    before = checkpoints(out)
+    if before and not resume:
+        raise OutputError(f"{out} holds a checkpoint; go on from it with --resume, or give another folder")
     _new(out, config)
     tokenizer = load_tokenizer("tokenizer", config.tokenizer)
     tokens = tokens_of(tokenizer, len(tokenizer))
     with joined() as ranks:
         towers = Towers(config, tokens).to(ranks.device)
+        optim = adam(towers, config.optim)
         stream = Stream(
             config.sets,
             tokens,
             config.media,
             config.seed,
-            rank=ranks.rank,
-            ranks=ranks.ranks,
+            load(before[-1], towers, optim, ranks).stream if before else None,
+            ranks.rank,
+            ranks.ranks,
             workers=config.workers,
             total=ranks.counts,
         )
-        updates = contrast(towers, stream, tokens, config, ranks)
+        updates = contrast(towers, optim, stream, tokens, config, ranks)
+        with Checkpoints(out, ranks, keep=1) as saved, told_to_stop() as told:
+            for done in _shown(updates, stream.state.step, config.updates, ranks.rank == 0):
+                stops = ranks.counts([told()])[0] > 0 and done < config.updates
+                if stops or done % config.save_every == 0:
+                    saved.save(done, towers, optim, stream.state)
+                if stops:
+                    saved.wait()
+                    raise SurroundingsError(f"told to stop after {done:,} updates; {out} goes on with --resume")
         if ranks.rank == 0:
-            _show(updates, config.updates)
             save_vision(towers, config.media.side, config.normalise, out)
-        else:
-            for _ in updates:
-                pass
         ranks.wait()
 
 
@@ -73,13 +87,14 @@ def _new(out: Path, config: msgspec.Struct) -> None:
     (out / "config.toml").write_text(write_settings(config))
 
 
-def _show(updates: Iterator[dict[str, float]], total: int) -> None:
-    """Goes through all updates, with a line for people every few seconds."""
+def _shown(updates: Iterator[dict[str, float]], start: int, total: int, shows: bool = True) -> Iterator[int]:
+    """Goes through all updates after `start`, and gives the number done; with a line for people now and then."""
     began = shown = time.monotonic()
-    for done, losses in enumerate(updates, 1):
+    for done, losses in enumerate(updates, start + 1):
         now = time.monotonic()
-        if now - shown > _LINE_S or done == total:
+        if shows and (now - shown > _LINE_S or done == total):
             told = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
-            left = (total - done) * (now - began) / done
+            left = (total - done) * (now - began) / (done - start)
             print(f"{done:,} of {total:,}  {told}  {left:,.0f} s left", flush=True)
             shown = now
+        yield done

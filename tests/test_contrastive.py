@@ -16,7 +16,7 @@ from schemas.errors import ConfigError
 from schemas.shard import Sample
 from tests.test_stream import PAIRS, SIDE, pair, write
 from tests.tiny_models import tokenizer, vision
-from trainer.contrastive import ContrastiveConfig, TextTowerConfig, Towers, contrast, save_vision, two_terms
+from trainer.contrastive import ContrastiveConfig, TextTowerConfig, Towers, adam, contrast, save_vision, two_terms
 from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import tokens_of
 from trainer.loop import NotFinite
@@ -92,7 +92,7 @@ def sets_of(folder: Path, samples: list[Sample]) -> ContrastiveConfig:
 def contrasted(towers: Towers, config: ContrastiveConfig, ranks: Ranks = Ranks()) -> list[dict[str, float]]:
     """What each update says."""
     stream = Stream(config.sets, TOKENS, SIDE, rank=ranks.rank, ranks=ranks.ranks, total=ranks.counts)
-    return list(contrast(towers, stream, TOKENS, config, ranks))
+    return list(contrast(towers, adam(towers, config.optim), stream, TOKENS, config, ranks))
 
 
 def one_of_two(rank: int, folder: Path, config: ContrastiveConfig) -> None:
@@ -144,7 +144,7 @@ def test_two_ranks_are_one(tmp_path: Path) -> None:
         assert all(step == pytest.approx(one, rel=1e-9) for step, one in zip(told, losses, strict=True))
         for name, weight in alone.state_dict().items():
             torch.testing.assert_close(weights[name], weight, rtol=1e-7, atol=1e-9)
-        assert "the loss is not finite; samples " in error
+        assert "is not finite; samples " in error
 
 
 def test_copies_do_not_push_each_other_away(tmp_path: Path) -> None:
@@ -183,5 +183,14 @@ def test_from_pairs_to_an_encoder(tmp_path: Path) -> None:
 )
 def test_no_vision_model(settings: dict[str, Any]) -> None:
     """A configuration of another kind is refused."""
-    with pytest.raises(ConfigError):
-        Towers(msgspec.structs.replace(CONFIG, vision=settings), TOKENS)
+    sets = {"pairs": SetConfig(shards=[], batch=8, example=PAIRS)}
+    with pytest.raises(ConfigError, match="vision"):
+        Towers(msgspec.structs.replace(CONFIG, vision=settings, sets=sets), TOKENS)
+
+
+def test_a_batch_is_whole() -> None:
+    """In pieces of a batch pairs would have fewer negatives; of no sets there would be none."""
+    pieces = {"pairs": SetConfig(shards=[], batch=8, micro_batch=4)}
+    for sets, message in ((pieces, "sets.pairs.micro_batch"), ({}, "no sets")):
+        with pytest.raises(ConfigError, match=message):
+            Towers(msgspec.structs.replace(CONFIG, sets=sets), TOKENS)

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoTokenizer
 
 from tests.shapes import ENTROPY, SIDE, write_shapes
-from trainer.contrastive import ContrastiveConfig, TextTowerConfig, Towers, contrast, save_vision
+from trainer.contrastive import ContrastiveConfig, TextTowerConfig, Towers, adam, contrast, save_vision
 from trainer.data.batch import Batch
 from trainer.data.example import ExampleConfig
 from trainer.data.media import MediaConfig
@@ -79,7 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = msgspec.structs.replace(CONTRASTIVE, sets=shapes(folder / "train", 64))
     tokens = language_tokens(folder)
     towers = Towers(config, tokens)
-    for _ in contrast(towers, Stream(config.sets, tokens, MEDIA), tokens, config):
+    for _ in contrast(towers, adam(towers, config.optim), Stream(config.sets, tokens, MEDIA), tokens, config):
         pass
     save_vision(towers, SIDE, config.normalise, folder / "vision")
     return folder

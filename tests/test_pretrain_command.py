@@ -1,12 +1,14 @@
 """m3w pretrain, from its command line: a language model and a vision encoder from nothing, which m3w train then takes, with a held-out loss at its end."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from jobs.cli import main
 from tests.test_stream import pair, write
+from tests.tiny_models import tokenizer
 
 LANGUAGE = """
 shards = ["{}"]
@@ -64,6 +66,21 @@ def test_from_shards_to_a_held_out_loss(shards: Path, tmp_path: Path, capsys: py
     assert (2, 8) == (found["step"], found["sets"]["others"]["examples"])
     *_, line = capsys.readouterr().out.splitlines()
     assert line.split()[:3] == ["others", "8", f"{found['sets']['others']['right']:.3f}"]
+
+
+def test_an_encoder_goes_on(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a checkpoint of a run that was killed comes what comes of an undisturbed one; not without being asked."""
+    tokenizer().save_pretrained(tmp_path / "tokenizer")
+    (tmp_path / "vision.toml").write_text(VISION.format(tmp_path / "tokenizer", shards))
+    more = ["--set", "updates=3", "--set", "save_every=2", "--out"]
+    command = ["pretrain", "vision", str(tmp_path / "vision.toml"), *more]
+    assert 0 == main([*command, str(tmp_path / "whole")])
+    shutil.copytree(tmp_path / "whole" / "step-00000002", tmp_path / "killed" / "step-00000002")
+    assert 2 == main([*command, str(tmp_path / "killed")])
+    assert "--resume" in capsys.readouterr().err
+    assert 0 == main([*command, str(tmp_path / "killed"), "--resume"])
+    whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert whole == killed
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class ContrastiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     `sets` are pairs; `tokenizer`, a folder or a name of the hub, is for their texts; `vision` is any vision model of transformers by its configuration:
     `model_type`, and the fields of that type. `smoothing` is the share of a label that goes to all that it is told apart from; `workers` are processes that
-    read and decode beside each rank.
+    read and decode beside each rank; every `save_every` updates there is a checkpoint. The negatives of a pair are a whole batch, so sets have no `micro_batch`.
     """
 
     sets: dict[str, SetConfig]
@@ -63,6 +63,7 @@ class ContrastiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1  # Flamingo B.1.3
     media: MediaConfig = MediaConfig(side=288)  # Flamingo B.1.3
     updates: Count = 10_000  # ours
+    save_every: Count = 1000
     optim: OptimConfig = OptimConfig(
         lr=1e-3, warmup=0, schedule="linear", decay=0.0
     )  # Flamingo B.1.3; the clip is ours
@@ -79,11 +80,16 @@ class Towers(nn.Module):
     """Both towers, their maps to the joint space, and the temperature; new weights by `config.seed`.
 
     Raises:
-        ConfigError: `vision` is no configuration of a vision model.
+        ConfigError: `vision` is no configuration of a vision model; there are no sets; a set has a `micro_batch`.
     """
 
     def __init__(self, config: ContrastiveConfig, tokens: Tokens) -> None:
         super().__init__()
+        if not config.sets:
+            raise ConfigError("there are no sets; name one, such as [sets.pairs]")
+        for name, one in config.sets.items():
+            if one.micro_batch:
+                raise ConfigError(f"sets.{name}.micro_batch: the negatives of a pair are a whole batch; leave it out")
         torch.manual_seed(config.seed)
         try:
             self.vision: PreTrainedModel = AutoModel.from_config(AutoConfig.for_model(**config.vision))
@@ -112,8 +118,18 @@ class Towers(nn.Module):
         return F.normalize(self.map_text(mean_BD), dim=-1)
 
 
+def adam(towers: Towers, config: OptimConfig) -> torch.optim.Adam:
+    """The paper's optimizer; the rate is set before each update."""
+    return torch.optim.Adam(towers.parameters(), betas=config.betas, weight_decay=config.decay)
+
+
 def contrast(
-    towers: Towers, stream: Stream, tokens: Tokens, config: ContrastiveConfig, ranks: Ranks = Ranks()
+    towers: Towers,
+    optim: torch.optim.Optimizer,
+    stream: Stream,
+    tokens: Tokens,
+    config: ContrastiveConfig,
+    ranks: Ranks = Ranks(),
 ) -> Iterator[dict[str, float]]:
     """Trains from where the stream is until `config.updates`; yields each update's loss by set, over all ranks.
 
@@ -124,11 +140,13 @@ def contrast(
     """
     trained = list(towers.parameters())
     ranks.same(trained)
-    optim = torch.optim.Adam(trained, betas=config.optim.betas, weight_decay=config.optim.decay)
     batches = iter(stream)
     for update in range(stream.state.step, config.updates):
         step = next(batches)
         losses = torch.stack([_backward(towers, batch, tokens, config, ranks) for batch in step])
+        for one in trained:
+            if one.grad is None:  # of a pooling head, through which nothing goes: so it has its place in checkpoints
+                one.grad = torch.zeros_like(one)
         ranks.add_gradients(trained)
         norm = nn.utils.clip_grad_norm_(trained, config.optim.clip)
         if not torch.isfinite(norm):
