@@ -341,6 +341,26 @@ def test_an_error_leaves_nothing_behind() -> None:
     assert torch.equal(bare, model.language(some_ids()).logits[..., :VOCABULARY])
 
 
+@pytest.mark.parametrize(("family", "tied"), [("gpt2", True), ("llama", False)])
+def test_eoc_is_learnt_and_no_other_token(family: str, tied: bool) -> None:
+    """A step moves the rows of `<EOC>`, in and out, by themselves; the language model's tables stay what they were, tied or not."""
+    model = flamingo(family, alpha=0.5)
+    inner, outer = model.language.get_input_embeddings(), model.language.get_output_embeddings()
+    assert tied == (inner.table.weight is outer.head.weight)
+    rows, tables = (inner.rows_in, outer.rows_out), (inner.table.weight, outer.head.weight)
+    before = [one.detach().clone() for one in (*rows, *tables)]
+    optim = torch.optim.SGD([one for one in model.parameters() if one.requires_grad], lr=0.1)
+    ids = some_ids()
+    ids[:, 5] = model.eoc
+    logits = model(ids, PHI, SLOTS, model.latents([some_pixels()]))
+    F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).backward()
+    optim.step()
+
+    assert [True, True, False, False] == [
+        not torch.equal(old, new) for old, new in zip(before, (*rows, *tables), strict=True)
+    ]
+
+
 def test_generation_ends_at_eoc() -> None:
     """`<EOC>` ends a row, and can be said at all: its logit is beside the others'."""
     model = flamingo(alpha=0.5).eval()
