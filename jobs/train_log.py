@@ -1,6 +1,7 @@
 """What a training run tells: a line on the terminal now and then, a line of log.jsonl an update, numbers for boards.
 
-A line of log.jsonl is a `Step` of the loop, and where a loss stood out, `spikes`: of each such set the `Spike`, and where the samples of its batch were read.
+A line of log.jsonl is a `Step` of the loop, and where a loss stood out, `spikes`: of each such set the `Spike`, and the samples of its batch, the worst first, with the loss of
+each and where it was read.
 """
 
 import shutil
@@ -10,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import msgspec
 
@@ -21,6 +22,8 @@ from trainer.config import TrainConfig
 from trainer.heldout import HeldOut
 from trainer.loop import Step
 from trainer.spikes import Spike, Spikes
+
+Samples: TypeAlias = list[tuple[float, str]]  # the loss of an example, and where it was read
 
 _REWRITE_S = 1.0  # a terminal's one line
 _LINE_S = 10.0  # where there is no terminal: a line now and then
@@ -41,19 +44,20 @@ class TrainLog:
         """The losses of an update that stand out from those before it; each update is asked about once, in order."""
         return self._spikes.take(step.losses)
 
-    def take(self, step: Step, spikes: Mapping[str, Spike] = {}, samples: Mapping[str, list[str]] = {}) -> None:
-        """Writes an update down, and shows it where the last line was a while ago; `samples` are those of the sets in `spikes`."""
-        record = msgspec.to_builtins(step)
-        del record["origins"]
+    def take(self, step: Step, spikes: Mapping[str, Spike] = {}, samples: Mapping[str, Samples] = {}) -> None:
+        """Writes an update down, and shows it where the last line was a while ago; `samples` are those of all ranks, of the sets in `spikes`."""
+        record = msgspec.structs.asdict(step)
+        del record["samples"]
+        worst = {name: sorted(samples[name], reverse=True) for name in spikes}
         if spikes:
             record["spikes"] = {
-                name: {**msgspec.to_builtins(one), "samples": samples[name]} for name, one in spikes.items()
+                name: {**msgspec.structs.asdict(one), "samples": worst[name]} for name, one in spikes.items()
             }
         self._file.write(msgspec.json.encode(record) + b"\n")
         self._file.flush()
         self._draw(scalars(step), step.number)
         for name, one in spikes.items():
-            self.say(f"update {step.number + 1:,}: {self._words(name, one, samples[name])}")
+            self.say(f"update {step.number + 1:,}: {self._words(name, one, worst[name])}")
         self._since["faults"] += len(step.faults)
         for what in ("examples", "images", "tokens", "seconds", "waited"):
             self._since[what] += getattr(step, what)
@@ -82,11 +86,12 @@ class TrainLog:
         else:
             self.say(text)
 
-    def _words(self, name: str, spike: Spike, samples: list[str]) -> str:
-        more = f"; {len(samples) - _NAMED} more in {self._file.name}" if len(samples) > _NAMED else ""
+    def _words(self, name: str, spike: Spike, worst: Samples) -> str:
+        named = "; ".join(f"{nll:.1f} {origin}" for nll, origin in worst[:_NAMED])
+        more = f"; {len(worst) - _NAMED} more in {self._file.name}" if len(worst) > _NAMED else ""
         return (
             f"the loss of {name} is {spike.loss:.3f}, {spike.deviations:.0f} deviations above {spike.median:.3f}, "
-            f"the median before; samples {'; '.join(samples[:_NAMED])}{more}"
+            f"the median before; the samples, the worst first: {named}{more}"
         )
 
 

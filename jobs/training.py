@@ -144,7 +144,7 @@ def _noted(step: Step, log: TrainLog | None, told: Callable[[], bool], ranks: Ra
     """Writes an update down, with the samples of all ranks where its loss stands out; whether some rank was told to stop."""
     spikes = log.spikes(step) if log is not None else {}
     stops, *spiked = ranks.counts([told(), *(name in spikes for name in step.losses)])
-    samples = {name: ranks.all(step.origins[name]) for name, one in zip(step.losses, spiked, strict=True) if one}
+    samples = {name: ranks.all(step.samples[name]) for name, one in zip(step.losses, spiked, strict=True) if one}
     if log is not None:
         log.take(step, spikes, samples)
     return stops > 0

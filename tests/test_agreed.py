@@ -45,7 +45,7 @@ def told(rank: int) -> Any:
 
 def not_finite(rank: int) -> Any:
     """The loss of rank 1 is no number in its second update."""
-    return at_second(rank, loop, "loss_of", lambda loss: loss * float("nan"))
+    return at_second(rank, loop, "nll_of", lambda nll: nll * float("nan"))
 
 
 def changed(rank: int) -> Any:

@@ -47,7 +47,13 @@ def trained(ranks: Ranks, folder: Path, updates: int, shard: bool = False, save_
 
 def told(steps: list[Step]) -> list[dict[str, Any]]:
     """Losses and samples."""
-    return [{"losses": step.losses, "origins": step.origins} for step in steps]
+    return [
+        {
+            "losses": step.losses,
+            "origins": {name: [origin for _, origin in those] for name, those in step.samples.items()},
+        }
+        for step in steps
+    ]
 
 
 def one_of(rank: int, ranks: int, port: int, folder: Path, updates: int) -> None:

@@ -15,7 +15,7 @@ from trainer.data.features import FeatureCache
 from trainer.data.media import MediaConfig
 from trainer.data.pieces import pieces
 from trainer.data.stream import SetConfig, Stream
-from trainer.loop import loss_of
+from trainer.loop import nll_of
 
 MEDIA = MediaConfig(side=16, flip=0.5)
 NEVER = np.ones(4)
@@ -76,9 +76,9 @@ def test_the_same_losses(folder: Path, kept: Path, workers: int) -> None:
         for _, step in zip(range(12), batches(folder, features, workers=workers), strict=False):
             for batch in step:
                 for piece in pieces(batch, 2):
-                    loss = loss_of(model, piece, len(batch.keys), scaled, kept=features)
-                    loss.backward()
-                    losses.append(loss.detach())
+                    nll = nll_of(model, piece, scaled, kept=features)
+                    nll.sum().backward()
+                    losses.append(nll.detach())
             if features:
                 shares.append(np.sum([media_of(batch) for batch in step], axis=0))
         results.append([*losses, *(one.grad for one in model.parameters() if one.grad is not None)])

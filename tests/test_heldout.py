@@ -13,7 +13,7 @@ from trainer.data.example import ExampleConfig, example_of
 from trainer.data.stream import SetConfig
 from trainer.data.tokens import tokens_of
 from trainer.heldout import exchanged, held_out
-from trainer.loop import loss_of
+from trainer.loop import nll_of
 from trainer.ranks import Ranks
 
 TOKENS = tokens_of(tokenizer(), 300)
@@ -68,7 +68,7 @@ def test_held_out_loss(tmp_path: Path) -> None:
 
     examples = [example_of(pair(number), TOKENS, PAIRS, SIDE, (0, 0)) for number in range(11)]
     model = flamingo(vocabulary=300).eval()
-    expected = loss_of(model, collate("pairs", examples, SIDE.side), 11, scaled)
+    expected = nll_of(model, collate("pairs", examples, SIDE.side), scaled).mean()
     assert float(expected.detach()) == pytest.approx(closed.right, rel=1e-5)
 
 

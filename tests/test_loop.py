@@ -34,12 +34,13 @@ def test_parts_of_ranks_add_up(mean: str) -> None:
     logits, labels = torch.randn(4, 6, 5), torch.randint(5, (4, 6))
     labels[1:, 2:] = IGNORED
     tokens = learnt_tokens(labels)
-    whole = set_loss(logits, labels, 4, tokens, mean)  # type: ignore[arg-type]
-    parts: list[Tensor] = [set_loss(logits[half], labels[half], 4, tokens, mean) for half in (slice(2), slice(2, 4))]  # type: ignore[arg-type]
+    nll = summed_nll(logits, labels)
+    whole = set_loss(nll, 4, tokens, mean)  # type: ignore[arg-type]
+    parts: list[Tensor] = [set_loss(half, 4, tokens, mean) for half in nll.split(2)]  # type: ignore[arg-type]
 
     torch.testing.assert_close(whole, parts[0] + parts[1])
     nothing = torch.full((2, 6), IGNORED)
-    assert 0 == set_loss(logits[:2], nothing, 2, learnt_tokens(nothing), mean)  # type: ignore[arg-type]
+    assert 0 == set_loss(summed_nll(logits[:2], nothing), 2, learnt_tokens(nothing), mean)  # type: ignore[arg-type]
 
 
 def test_what_decays() -> None:
@@ -84,7 +85,10 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path: Path, monk
     """The step raises, names its samples, and leaves the weights as they were."""
     model, stream, sets = small_run(tmp_path)
     before = [one.clone() for one in model.parameters()]
-    monkeypatch.setattr("trainer.loop.loss_of", lambda model, *_: model.resampler.latents.sum() * math.nan)
+    monkeypatch.setattr(
+        "trainer.loop.nll_of",
+        lambda model, batch, *_: model.resampler.latents.sum() * math.nan * torch.ones(len(batch.keys)),
+    )
     with pytest.raises(NotFinite, match=r"samples pairs epoch 0 file://.*/0.tar 0000"):
         next(train(model, optimizer(model, OptimConfig()), stream, sets, OptimConfig(), 5, scaled))
 

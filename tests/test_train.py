@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
 from transformers import CLIPImageProcessorPil
 
 from jobs.cli import main
@@ -163,7 +164,10 @@ def test_a_loss_that_is_no_number(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The run ends with one line that names the samples, and no checkpoint of it is there."""
-    monkeypatch.setattr("trainer.loop.loss_of", lambda model, *_: model.resampler.latents.sum() * math.nan)
+    monkeypatch.setattr(
+        "trainer.loop.nll_of",
+        lambda model, batch, *_: model.resampler.latents.sum() * math.nan * torch.ones(len(batch.keys)),
+    )
     assert 1 == main(["train", str(config), "--out", str(tmp_path / "out"), "--set", "save_every=1"])
     assert "update 1: the loss of pairs is not finite; samples pairs epoch 0 file://" in capsys.readouterr().err
     assert [] == list((tmp_path / "out").glob("step-*"))

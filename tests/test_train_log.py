@@ -30,7 +30,7 @@ STEP = Step(
     waited=0.5,
     memory_gb=1.5,
     faults=["abc: no picture"],
-    origins={"pages": ["pages epoch 0 x.tar 1"], "pairs": [f"pairs epoch 0 y.tar {number}" for number in range(20)]},
+    samples={"pairs": [(float(number), f"pairs epoch 0 y.tar {number}") for number in range(20)]},
 )
 
 
@@ -109,14 +109,15 @@ def test_a_spike_names_its_samples(tmp_path: Path, capsys: pytest.CaptureFixture
     with train_log(CONFIG, tmp_path, 40) as log:
         step = step_of(40, 90)
         spikes = log.spikes(step)
-        log.take(step, spikes, {"pairs": step.origins["pairs"]})
+        log.take(step, spikes, step.samples)
     shown, record = capsys.readouterr().out, written(tmp_path)[-1]
 
-    assert "update 41: the loss of pairs is 90.000, 32 deviations above 42.000, the median before; samples " in shown
-    assert "pairs epoch 0 y.tar 7; 12 more in" in shown
+    assert "update 41: the loss of pairs is 90.000, 32 deviations above 42.000, the median before; " in shown
+    assert "the samples, the worst first: 19.0 pairs epoch 0 y.tar 19; 18.0 pairs epoch 0 y.tar 18; " in shown
+    assert "12.0 pairs epoch 0 y.tar 12; 12 more in" in shown
     assert {"pairs"} == set(record["spikes"])
-    assert step.origins["pairs"] == record["spikes"]["pairs"]["samples"]
-    assert "origins" not in record
+    assert [list(one) for one in reversed(step.samples["pairs"])] == record["spikes"]["pairs"]["samples"]
+    assert "samples" not in record
     assert "spikes" not in written(tmp_path)[0]
 
 

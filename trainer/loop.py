@@ -16,7 +16,7 @@ from trainer.data.features import FeatureCache
 from trainer.data.pieces import pieces
 from trainer.data.stream import SetConfig, Stream
 from trainer.flops import Utilisation
-from trainer.loss import Mean, learnt_tokens, set_loss
+from trainer.loss import Mean, learnt_tokens, set_loss, summed_nll
 from trainer.model.flamingo import Flamingo
 from trainer.optim import OptimConfig, rate, set_rate
 from trainer.ranks import Ranks
@@ -29,8 +29,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What one update says of itself.
 
     Over all ranks: `losses` by set, before its weight; `norm` of the gradient before it was clipped; `examples`, `images` (frames of videos each), `tokens`
-    (without padding), `faults`. Of this rank: `seconds` of the whole step, `waited` of them for data, `memory_gb` at its highest; `origins`, by set where
-    the samples were read. `gates` are tanh(alpha) of the attention, layer by layer. `mfu` is where the device's peak is known (`trainer.flops`).
+    (without padding), `faults`. Of this rank: `seconds` of the whole step, `waited` of them for data, `memory_gb` at its highest; `samples`, by set the
+    loss of each example and where it was read. `gates` are tanh(alpha) of the attention, layer by layer. `mfu` is where the device's peak is known (`trainer.flops`).
     """
 
     number: int
@@ -45,7 +45,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     waited: float
     memory_gb: float
     faults: list[str]
-    origins: dict[str, list[str]] = {}
+    samples: dict[str, list[tuple[float, str]]] = {}
     mfu: float | None = None
 
 
@@ -89,10 +89,14 @@ def train(
         tokens = ranks.add(torch.stack([learnt_tokens(batch.labels_BL) for batch in step]).to(ranks.device))
         ranks.seed(stream.state.seed, number)
         ranks.at(f"computes update {number + 1:,}")
+        nlls = [
+            backward(model, batch, sets[batch.set], learnt, normalise, mean, ranks.device, stream.features)
+            for batch, learnt in zip(step, tokens, strict=True)
+        ]
         parts = torch.stack(
             [
-                backward(model, batch, sets[batch.set], learnt, normalise, mean, ranks.device, stream.features)
-                for batch, learnt in zip(step, tokens, strict=True)
+                set_loss(nll_B, sets[batch.set].batch, learnt, mean)
+                for nll_B, batch, learnt in zip(nlls, step, tokens, strict=True)
             ]
         )
         ranks.add_gradients(trained)
@@ -120,7 +124,10 @@ def train(
             waited=waited,
             memory_gb=_memory_gb(ranks.device),
             faults=ranks.all([fault for batch in step for fault in batch.faults]) if counts[3] else [],
-            origins={batch.set: batch.origins() for batch in step},
+            samples={
+                batch.set: list(zip(nll_B.tolist(), batch.origins(), strict=True))
+                for nll_B, batch in zip(nlls, step, strict=True)
+            },
             mfu=utilisation.mfu(counts[0], counts[1], counts[2], seconds) if utilisation is not None else None,
         )
 
@@ -142,26 +149,19 @@ def backward(
     device: str,
     kept: FeatureCache | None = None,
 ) -> Tensor:
-    """Adds the weighted gradient of a rank's batch, piece by piece, and returns its part of the set's loss; `tokens` are learnt by all ranks together."""
-    total = torch.zeros((), device=device, dtype=torch.float64)
+    """Adds the weighted gradient of a rank's batch, piece by piece; `tokens` are learnt by all ranks together. Returns [B], the loss of each example."""
+    parts = []
     for piece in pieces(batch, config.micro_batch):
-        loss = loss_of(model, piece, config.batch, normalise, tokens, mean, device, kept)
-        (config.weight * loss).backward()
-        total += loss.detach()
-    return total
+        nll_b = nll_of(model, piece, normalise, device, kept)
+        (config.weight * set_loss(nll_b, config.batch, tokens, mean)).backward()
+        parts.append(nll_b.detach().double())
+    return torch.cat(parts)
 
 
-def loss_of(
-    model: Flamingo,
-    batch: Batch,
-    examples: int,
-    normalise: Any,
-    tokens: Tensor | None = None,
-    mean: Mean = "example",
-    device: str = "cpu",
-    kept: FeatureCache | None = None,
+def nll_of(
+    model: Flamingo, batch: Batch, normalise: Any, device: str = "cpu", kept: FeatureCache | None = None
 ) -> Tensor:
-    """The part that a batch is of its set's loss, whose global batch has so many examples and learnt tokens (None: this batch's)."""
+    """[B]: what the losses of an example's tokens sum up to."""
     features = model.features([normalise(group.to(device, non_blocking=True)) for group in batch.pixels])
     if kept is not None:
         kept.keep(batch.names, features)
@@ -170,8 +170,7 @@ def loss_of(
         one.to(device, non_blocking=True)
         for one in (batch.ids_BL, batch.phi_BL, batch.slots_BK, batch.mask_BL, batch.labels_BL)
     )
-    logits = model(ids_BL, phi_BL, slots_BK, latents, attention_mask=mask_BL.long())
-    return set_loss(logits, labels_BL, examples, learnt_tokens(labels_BL) if tokens is None else tokens, mean)
+    return summed_nll(model(ids_BL, phi_BL, slots_BK, latents, attention_mask=mask_BL.long()), labels_BL)
 
 
 def _counts(batches: Sequence[Batch]) -> list[int]:

@@ -28,10 +28,10 @@ def learnt_tokens(labels_BL: Tensor) -> Tensor:
     return (labels_BL[:, 1:] != IGNORED).sum()
 
 
-def set_loss(logits_BLV: Tensor, labels_BL: Tensor, examples: int, tokens: Tensor, mean: Mean = "example") -> Tensor:
-    """A rank's part of a set's loss: parts of all ranks add up to the mean over the global batch.
+def set_loss(nll_B: Tensor, examples: int, tokens: Tensor, mean: Mean = "example") -> Tensor:
+    """A rank's part of a set's loss, of its examples' summed losses: parts of all ranks add up to the mean over the global batch.
 
     `examples` and `tokens` are counts of the global batch, empty slots counted with the examples; so ranks with few tokens weigh no more than theirs.
     """
-    nll = summed_nll(logits_BLV, labels_BL).sum()
+    nll = nll_B.sum()
     return nll / examples if mean == "example" else nll / torch.clamp(tokens, min=1)

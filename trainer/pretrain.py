@@ -23,7 +23,7 @@ from schemas.markup import IMAGE
 from trainer.data.shards import Shards
 from trainer.data.tokens import Tokens, tokens_of
 from trainer.data.window import IGNORED
-from trainer.loss import learnt_tokens, set_loss
+from trainer.loss import learnt_tokens, set_loss, summed_nll
 from trainer.optim import OptimConfig, rate
 
 _BOS, _EOS = "<s>", "</s>"
@@ -139,4 +139,4 @@ def _loss(model: LlamaForCausalLM, rows: Sequence[NDArray[np.int64]], device: st
     labels_BL = labels_BL.to(device)
     mask_BL = labels_BL != IGNORED
     out = model(input_ids=labels_BL.clamp(min=0), attention_mask=mask_BL.long(), use_cache=False)
-    return set_loss(out.logits, labels_BL, len(rows), learnt_tokens(labels_BL), "token")
+    return set_loss(summed_nll(out.logits, labels_BL), len(rows), learnt_tokens(labels_BL), "token")

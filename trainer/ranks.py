@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from schemas.errors import M3wError, SurroundingsError
+
+T = TypeVar("T")
 
 _BUCKET = (
     1 << 24
@@ -72,14 +75,14 @@ class Ranks(msgspec.Struct, frozen=True, kw_only=True):
                 if not isinstance(one, DTensor):
                     dist.broadcast(one.detach(), 0)
 
-    def all(self, lines: Sequence[str]) -> list[str]:
-        """The lines of all ranks, in order of ranks."""
+    def all(self, own: Sequence[T]) -> list[T]:
+        """What all ranks have, in order of ranks."""
         if self.ranks == 1:
-            return list(lines)
-        gathered: list[list[str]] = [[] for _ in range(self.ranks)]
+            return list(own)
+        gathered: list[list[T]] = [[] for _ in range(self.ranks)]
         self.at("takes the lines of all ranks")
-        dist.all_gather_object(gathered, list(lines))
-        return [line for rank in gathered for line in rank]
+        dist.all_gather_object(gathered, list(own))
+        return [one for rank in gathered for one in rank]
 
     def seed(self, seed: int, update: int) -> None:
         """Dropout and the like of an update are a function of the run's seed, its number and the rank, so that there is no state of theirs to save."""

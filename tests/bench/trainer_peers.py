@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from trainer.data.batch import Batch
-from trainer.loop import loss_of
+from trainer.loop import nll_of
 from trainer.model.config import ModelConfig, ResamplerConfig, XattnConfig
 from trainer.model.flamingo import Flamingo
 
@@ -65,7 +65,7 @@ def ours() -> tuple[nn.Module, Loss]:
         xattn=XattnConfig(head_dim=HEAD),
     )
     model = Flamingo(vision(), language(), config)
-    return model, lambda batch: loss_of(model, batch, len(batch.keys), normalise)
+    return model, lambda batch: nll_of(model, batch, normalise).mean()
 
 
 class _Visual(nn.Module):
