@@ -144,7 +144,7 @@ def test_two_ranks_are_one(tmp_path: Path) -> None:
         assert all(step == pytest.approx(one, rel=1e-9) for step, one in zip(told, losses, strict=True))
         for name, weight in alone.state_dict().items():
             torch.testing.assert_close(weights[name], weight, rtol=1e-7, atol=1e-9)
-        assert "is not finite; samples " in error
+        assert "the loss of pairs and again is not finite; samples pairs epoch 0" in error
 
 
 def test_copies_do_not_push_each_other_away(tmp_path: Path) -> None:

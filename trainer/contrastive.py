@@ -29,7 +29,7 @@ from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import Tokens
 from trainer.data.window import IGNORED
 from trainer.load import Normalisation
-from trainer.loop import NotFinite
+from trainer.loop import not_finite
 from trainer.model.vision import VisionEncoder
 from trainer.optim import OptimConfig, rate
 from trainer.ranks import Ranks
@@ -149,14 +149,15 @@ def contrast(
                 one.grad = torch.zeros_like(one)
         ranks.add_gradients(trained)
         norm = nn.utils.clip_grad_norm_(trained, config.optim.clip)
+        told = dict(zip((batch.set for batch in step), ranks.add(losses).tolist(), strict=True))
         if not torch.isfinite(norm):
-            raise NotFinite(update, [origin for batch in step for origin in batch.origins()])
+            raise not_finite(update, told, step, ranks)
         optim.param_groups[0]["lr"] = rate(update, config.updates, config.optim)
         optim.step()
         with torch.no_grad():  # a bound on `scale` would leave it without gradient for good
             towers.log_scale.clamp_(max=_MAX_LOG_SCALE)
         optim.zero_grad(set_to_none=True)
-        yield dict(zip((batch.set for batch in step), ranks.add(losses).tolist(), strict=True))
+        yield told
 
 
 def save_vision(towers: Towers, side: int, normalise: Normalisation, folder: Path) -> None:

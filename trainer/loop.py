@@ -104,7 +104,7 @@ def train(
         ranks.at(f"makes update {number + 1:,}")
         norm = clip(trained, config.clip, ranks)
         if not torch.isfinite(norm):
-            raise _not_finite(number, losses, step, ranks)
+            raise not_finite(number, losses, step, ranks)
         lr = rate(number, updates, config)
         set_rate(optim, lr)
         optim.step()
@@ -132,7 +132,7 @@ def train(
         )
 
 
-def _not_finite(number: int, losses: Mapping[str, float], step: Sequence[Batch], ranks: Ranks) -> NotFinite:
+def not_finite(number: int, losses: Mapping[str, float], step: Sequence[Batch], ranks: Ranks) -> NotFinite:
     """The sets whose loss is at fault, or where none is all of them, with their samples."""
     at_fault = [name for name, loss in losses.items() if not math.isfinite(loss)]
     own = [origin for batch in step if not at_fault or batch.set in at_fault for origin in batch.origins()]
