@@ -7,7 +7,7 @@ a padded one. So the memory that the encoder takes is bounded, too.
 """
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -122,28 +122,18 @@ def packed_media(media: Sequence[Sequence[Pixels | Tensor]], side: int) -> tuple
 
     Features stand behind all pixels. Rows without a single medium among them get one of zeros.
     """
-    groups: dict[tuple[bool, int], dict[bytes, int]] = {}
-    held: dict[tuple[bool, int], list[Any]] = {}
-    places = []
-    for of_row in media:
-        for medium in of_row:
-            kind = isinstance(medium, Tensor), len(medium)
-            group = groups.setdefault(kind, {})
-            place = group.setdefault(_content(medium), len(group))
-            if place == len(held.setdefault(kind, [])):
-                held[kind].append(medium)
-            places.append((kind, place))
-    first, begins = 0, {}
-    for kind in sorted(groups):
-        begins[kind] = first
-        first += len(groups[kind])
+    marks = [[((isinstance(one, Tensor), len(one)), _content(one)) for one in of_row] for of_row in media]
+    groups: dict[tuple[bool, int], dict[bytes, Any]] = {}
+    for (kind, content), medium in zip(chain(*marks), chain(*media), strict=True):
+        groups.setdefault(kind, {}).setdefault(content, medium)
+    places = {mark: place for place, mark in enumerate((kind, one) for kind in sorted(groups) for one in groups[kind])}
     slots = np.zeros((len(media), max(1, *map(len, media))), np.int64)
-    ahead = iter(places)
-    for row, of_row in enumerate(media):
-        slots[row, : len(of_row)] = [begins[kind] + place for kind, place in islice(ahead, len(of_row))]
+    for row, of_row in enumerate(marks):
+        slots[row, : len(of_row)] = [places[mark] for mark in of_row]
     if not groups:
         return [torch.zeros((1, 1, 3, side, side), dtype=torch.uint8)], torch.from_numpy(slots)
-    packed = [torch.stack(held[kind]) if kind[0] else torch.from_numpy(np.stack(held[kind])) for kind in sorted(held)]
+    held = [list(groups[kind].values()) for kind in sorted(groups)]
+    packed = [torch.stack(one) if isinstance(one[0], Tensor) else torch.from_numpy(np.stack(one)) for one in held]
     return [part for group in packed for part in in_buckets(group)], torch.from_numpy(slots)
 
 
