@@ -72,6 +72,8 @@ def run(job: Job, retry: bool = False, source: Source = Source()) -> None:
             f"fetch: {missing:,} media URLs are not in the crawl{' or the folder' if source.shards else ''}; to ask the web "
             "for them, say who asks: --set fetch.contact=you@example.org"
         )
+    if retry:
+        job.progress.say("fetch: asked again; m3w shard makes the shards with what came of it")
     job.folder.store.remove([ASKING])
     job.folder.store.remove_folder(SCRATCH)
     job.folder.finish(STAGE, _identity(job, _rounds(job), parts), parts)

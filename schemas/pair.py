@@ -21,7 +21,8 @@ Cell = str | int | float | bool | None
 class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What both kinds of pair share.
 
-    `url` is the medium's, `page_url` that of the page it was cut from (empty for caption tables). `caption_source` says where the text came
+    `width` and `height` are px of the member, `original_width` and `original_height` (img2dataset's names) of what came from the web; `sha256` and `source_sha256` are of
+    the same two. `url` is the medium's, `page_url` that of the page it was cut from (empty for caption tables). `caption_source` says where the text came
     from: `alt`, `caption`, `title` or `track`; of a captions table it is `caption`. `columns` are the other columns of a caption table. `scores` are
     the medium's by scorer, and `similarity`, the cosine of its and the text's embeddings, where the run was told to ask a CLIP.
     """
@@ -32,7 +33,10 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     caption_source: str
     width: Side
     height: Side
+    original_width: Side
+    original_height: Side
     sha256: Sha256
+    source_sha256: Sha256
     phash: str = ""
     page_url: str = ""
     language: str = ""

@@ -1,13 +1,16 @@
 """Lists of pictures in a run: what stands on one is no part of the output."""
 
 import hashlib
+import tarfile
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import main
 from pipeline.images import ImageConfig, Picture, prepare
+from schemas.document import Document
 from tests import crawls
 
 
@@ -15,6 +18,13 @@ def dropped(out: Path) -> list[tuple[str, str]]:
     """(reason, URL) of the pictures that shard dropped."""
     rows = [row for path in out.glob("drops/shard-*.parquet") for row in pq.read_table(path).to_pylist()]
     return sorted((row["reason"], row["medium_url"]) for row in rows if row["kind"] == "image")
+
+
+def documents(out: Path) -> list[Document]:
+    """The documents of a run's one shard."""
+    with tarfile.open(out / "shards" / "interleaved" / "00000.tar") as tar:
+        members = [tar.extractfile(name) for name in tar.getnames() if name.endswith(".json")]
+        return [msgspec.json.decode(member.read(), type=Document) for member in members if member is not None]
 
 
 def test_blocked_pictures_are_drops(tmp_path: Path) -> None:
@@ -52,3 +62,22 @@ def test_pictures_without_the_hash_of_a_list_stop_the_command(
     for stage in ("fetch", "shard"):
         assert main([stage, "--out", str(out), "--workers", "1", *lists]) == 0
     assert dropped(out) == [("blocked_image", "http://a.example/1-b.png")]
+
+
+def test_a_list_knows_the_digests_that_shards_show(tmp_path: Path) -> None:
+    """The SHA-256 of a stored member blocks it like that of the bytes it was made of; pictures without measures show no pHash, and share none."""
+    warc = crawls.write_warc(tmp_path / "a.warc.gz", crawls.site("a.example", 2))
+    out, quick = (
+        tmp_path / "out",
+        ["--workers", "1", "--set", "images.measure=false", "--set", "images.short_side_px=64"],
+    )
+    assert main(["crawl", str(warc), "--out", str(out), *quick]) == 0
+    shown = [picture for document in documents(out) for picture in document.media]
+    assert len(shown) == 4
+    assert {""} == {picture.phash for picture in shown}
+    assert all(picture.sha256 != picture.source_sha256 for picture in shown)
+
+    (tmp_path / "bad.txt").write_text(shown[0].sha256)
+    listed = f'lists.block_hashes=["{tmp_path}/bad.txt"]'
+    assert main(["shard", "--out", str(out), *quick, "--set", listed]) == 0
+    assert [("blocked_image", shown[0].url)] == dropped(out)

@@ -75,7 +75,10 @@ def test_pairs_carry_their_kind() -> None:
         caption_source="alt",
         width=1,
         height=2,
+        original_width=10,
+        original_height=20,
         sha256="0" * 64,
+        source_sha256="1" * 64,
         columns={"license": "CC0", "score": 0.5},
     )
 

@@ -115,11 +115,26 @@ def test_user_agent_names_product_version_and_contact() -> None:
         assert "identity" == head["accept-encoding"]
 
 
-@pytest.mark.parametrize("contact", ["", "  ", "a@b.org\r\nX: y", "käse@example.org", "nobody", "me at b.org", "@"])
+@pytest.mark.parametrize("contact", ["", "  "])
 def test_without_contact_nothing_is_asked(contact: str) -> None:
-    """No contact, or one that nobody could be reached by, is an error of the configuration before the first request."""
+    """No contact is an error of the configuration before the first request."""
     with pytest.raises(ConfigError, match=r"fetch\.contact"):
         download([Request(number=0, url="http://127.0.0.1:1/", kind="image")], FetchConfig(contact=contact))
+
+
+@pytest.mark.parametrize("contact", ["a@b.org\r\nX: y", "käse@example.org", "nobody", "me at b.org", "@"])
+def test_a_contact_can_be_written_to(contact: str) -> None:
+    """What nobody could be reached by is refused when the configuration is read."""
+    with pytest.raises(ValueError, match="contact has to be"):
+        FetchConfig(contact=contact)
+
+
+@pytest.mark.parametrize("place", ["*", "http://127.0.0.1:8000", "127.0.0.1", "::1:80", "10.0.0.0/8:80", "a:http"])
+def test_what_is_allowed_is_a_host_and_a_port(place: str) -> None:
+    """An entry that would open nothing is refused when the configuration is read."""
+    with pytest.raises(ValueError, match="allow takes host:port"):
+        FetchConfig(allow=[place])
+    FetchConfig(allow=["127.0.0.1:8000", "[::1]:80", "intranet.example:8080"])
 
 
 def test_connections_are_kept() -> None:

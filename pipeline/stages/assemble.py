@@ -19,7 +19,7 @@ from pipeline.pairs.config import PairsConfig
 from pipeline.runfolder import PartWriter, RunFolder
 from pipeline.stages.assembled import IMAGE_TEXT, INTERLEAVED, VIDEO_TEXT, Assembled, MediumBytes, write_sorted
 from pipeline.stages.extract import drop_row
-from pipeline.stages.media_records import EXTENSIONS, MATCH, is_video
+from pipeline.stages.media_records import EXTENSIONS, MATCH, is_video, phash_of
 from pipeline.stages.packed import Records, join, key_bytes
 from pipeline.stages.pairing import Beside, best_keys, frequent_hashes, make_pair, pair_drop, pairs_of
 from pipeline.stages.picks import CandidateTask, failure, left_nodes, pick, selected_rows, usable_matches
@@ -33,7 +33,7 @@ from schemas.pair import ImageTextPair, VideoTextPair
 from schemas.tables import DOCUMENTS, DROPS, FINGERPRINTS, TableWriter, read_table
 
 STAGE = "assemble"
-RULES_VERSION = 6
+RULES_VERSION = 7
 
 
 class AssembleTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,7 +255,8 @@ def _medium(medium: DraftMedium, picked: Records, index: int, scorers: list[str]
         "caption": medium.caption,
         "scores": named_scores(picked, scorers),
         **{name: int(picked[name]) for name in ("rank", "width", "height", "bytes")},
-        **{name: picked[name].tobytes().hex() for name in ("sha256", "source_sha256", "phash")},
+        **{name: picked[name].tobytes().hex() for name in ("sha256", "source_sha256")},
+        "phash": phash_of(picked),
     }
     if is_video(picked):
         return Video(**fields, duration_s=float(picked["duration_s"]), fps=float(picked["fps"]))

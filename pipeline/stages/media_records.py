@@ -177,11 +177,18 @@ def _listed(row: dict[str, Any], lists: PictureLists) -> tuple[DropReason, float
             f"run m3w fetch with images.{'pdq' if 'pdq' in lacking else 'measure'} = true first"
         )
     drop = lists.refused(row["source_sha256"], row["source_md5"], row["phash"], row["pdq"])
+    drop = drop or lists.refused(row["sha256"], None, None, None)  # that of the member, which shards show
     return (drop.reason, _number(drop.value), np.nan) if drop else None
 
 
 def _number(value: float | None) -> float:
     return np.nan if value is None else value
+
+
+def phash_of(match: Records) -> str:
+    """The pHash of a match in hex, empty where it was not measured."""
+    number: bytes = match["phash"].tobytes()
+    return number.hex() if any(number) else ""
 
 
 def is_video(match: Records) -> bool:

@@ -23,7 +23,7 @@ from pipeline.pairs.frequency import FREQUENT, PICTURE, TEXT, occurrences
 from pipeline.pairs.rules import TextSource, Verdict, clean, judge_picture, judge_text
 from pipeline.runfolder import RunFolder
 from pipeline.scores.config import SIMILARITY
-from pipeline.stages.media_records import Bucketed, is_video
+from pipeline.stages.media_records import Bucketed, is_video, phash_of
 from pipeline.stages.packed import Records, join, split
 from pipeline.stages.picks import CandidateTask, left_nodes, selected_rows
 from pipeline.stages.scored import Similarities, named_scores
@@ -170,16 +170,19 @@ def make_pair(
     columns: str | None = None,
 ) -> ImageTextPair | VideoTextPair:
     """One pair; `columns` is the JSON of a table row's other columns."""
-    phash = match["phash"].tobytes().hex()
+    phash = phash_of(match)
     sha256 = match["sha256"].tobytes().hex()
     fields: dict[str, Any] = {
-        "key": sample_key(f"{phash if phash.strip('0') else sha256}\0{text}"),
+        "key": sample_key(f"{phash or sha256}\0{text}"),
         "url": medium.candidates[match["rank"]].url,
         "caption": text,
         "caption_source": source,
         "width": int(match["width"]),
         "height": int(match["height"]),
+        "original_width": int(match["source_width"]),
+        "original_height": int(match["source_height"]),
         "sha256": sha256,
+        "source_sha256": match["source_sha256"].tobytes().hex(),
         "phash": phash,
         "page_url": stored["url"] if columns is None else "",
         "language": stored["language"] or "",

@@ -47,6 +47,15 @@ _PAIR = msgspec.json.Decoder(ImageTextPair | VideoTextPair)
 _DOCUMENT = msgspec.json.Decoder(Document)
 
 
+class _Form(msgspec.Struct):
+    """Pairs name their kind, documents have none."""
+
+    kind: str = ""
+
+
+_FORM = msgspec.json.Decoder(_Form)
+
+
 class Gone(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """A page or a medium that is meant: its URL, if it is known, and its key; of a medium its digests and its perceptual hash. All in hex."""
 
@@ -256,7 +265,7 @@ def _pending(part: str) -> str:
 
 
 def _decode(data: bytes) -> Content:
-    return _DOCUMENT.decode(data) if b'"nodes"' in data else _PAIR.decode(data)
+    return _PAIR.decode(data) if _FORM.decode(data).kind else _DOCUMENT.decode(data)
 
 
 def _media(content: Content) -> list[Any]:
@@ -268,17 +277,16 @@ def _kind(medium: Image | Video) -> Any:
 
 
 def _means(entries: Entries, medium: Any) -> bool:
-    return entries.means_medium(medium.url, medium.sha256, getattr(medium, "source_sha256", ""), medium.phash)
+    return entries.means_medium(medium.url, medium.sha256, medium.source_sha256, medium.phash)
 
 
 def _gone_medium(medium: Any) -> Gone:
-    source_sha256 = getattr(medium, "source_sha256", "")
     return Gone(
         kind="medium",
         url=medium.url,
         key=key16(media_key(medium.url)).hex(),
         sha256=medium.sha256,
-        source_sha256=source_sha256,
+        source_sha256=medium.source_sha256,
         phash=medium.phash,
     )
 

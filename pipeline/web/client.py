@@ -8,7 +8,6 @@ addresses, robots.txt or the pace of the host it leads to. A hop to another regi
 
 import asyncio
 import functools
-import re
 import ssl
 import time
 from collections.abc import Callable, Iterable
@@ -37,7 +36,6 @@ from schemas.drops import Drop, DropReason
 from schemas.errors import ConfigError
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_CONTACT = re.compile(r"(?:mailto:)?[^\s@]+@[^\s@]+|https?://\S+", re.IGNORECASE)
 _KEEP_ALIVE_S = 5.0  # ours: bounds how many sockets of hosts that were asked lie open
 # Robots.txt that cannot be had for these reasons: neither can anything else of the host, and they say more.
 _NO_HOST = frozenset({DropReason.DNS_FAILED, DropReason.ADDRESS_REFUSED, DropReason.TLS_FAILED})
@@ -294,13 +292,11 @@ def user_agent(config: FetchConfig) -> str:
     """How we name ourselves: product, version, and whom to write to.
 
     Raises:
-        ConfigError: there is no contact, or it is none that somebody could write to.
+        ConfigError: there is no contact.
     """
     contact = config.contact.strip()
-    if not contact.isprintable() or not contact.isascii() or not _CONTACT.fullmatch(contact):
-        raise ConfigError(
-            f"fetch.contact has to be a mail address or URL of who runs this job, for those who are asked; it is {config.contact!r}"
-        )
+    if not contact:
+        raise ConfigError("fetch.contact has to say who asks, such as you@example.org")
     return f"{PRODUCT}/{version('m3w')} (+{contact})"
 
 

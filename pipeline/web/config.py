@@ -1,8 +1,12 @@
 """How the web is asked."""
 
+import re
 from typing import Annotated
 
 import msgspec
+
+_CONTACT = re.compile(r"(?:mailto:)?[^\s@]+@[^\s@]+|https?://\S+", re.IGNORECASE)
+_PLACE = re.compile(r"(?:[^\s:/*?@\[\]]+|\[[0-9a-f:.]+\]):[0-9]{1,5}", re.IGNORECASE)
 
 
 class FetchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,3 +53,13 @@ class FetchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     chunk_urls: Annotated[int, msgspec.Meta(ge=1)] = 1_000  # ours: a minute of work
     # From the stage's start; what has not been asked then waits for m3w fetch --retry. 0 for none.
     stage_deadline_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+    def __post_init__(self) -> None:
+        contact = self.contact.strip()
+        if contact and not (contact.isprintable() and contact.isascii() and _CONTACT.fullmatch(contact)):
+            raise ValueError(
+                f"contact has to be a mail address or URL of who runs this job, for those who are asked; it is {self.contact!r}"
+            )
+        for place in self.allow:
+            if not _PLACE.fullmatch(place):
+                raise ValueError(f"allow takes host:port, such as 127.0.0.1:8000 or [::1]:8000, and not {place!r}")
