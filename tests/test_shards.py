@@ -63,11 +63,12 @@ def test_img2dataset_and_video2dataset(tmp_path: Path) -> None:
     )
     clip = [("000020000.mp4", video(2.5)), ("000020000.txt", b"a square"), ("000020000.json", b'{"clips": [[0, 1]]}')]
     tar(tmp_path / "clips" / "00002.tar", clip)
-    (batch,) = next(iter(stream(tmp_path / "pictures", tmp_path / "clips", batch=3)))
+    tar(tmp_path / "clips" / "00003.tar", [("000030000.JPG", png((7, 8, 9))), ("000030000.txt", b"by hand")])
+    (batch,) = next(iter(stream(tmp_path / "pictures", tmp_path / "clips", batch=4)))
 
-    assert {"000000000", "000010000", "000020000"} == set(batch.keys)
+    assert {"000000000", "000010000", "000020000", "000030000"} == set(batch.keys)
     assert ["000010000"] == [fault.partition(":")[0] for fault in batch.faults]
-    assert [1, 1] == [len(group) for group in batch.pixels]
+    assert [2, 1] == [len(group) for group in batch.pixels]
 
 
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])

@@ -18,7 +18,7 @@ from trainer.data.media import MediaConfig, MediumError, Pixels, picture_by
 from trainer.data.tokens import Tokens
 from trainer.data.window import IGNORED, Window, document_window, pair_window
 
-PICTURES: Final = ("jpg", "jpeg", "png", "webp")
+PICTURES: Final = ("jpg", "jpeg", "png", "webp", "gif", "avif", "bmp")
 CLIPS: Final = ("mp4", "webm")
 _DOCUMENT = msgspec.json.Decoder(Document)
 
@@ -60,7 +60,7 @@ def example_of(
     try:
         window, members = _window(sample, tokens, config, np.random.default_rng(seeds))
         seen = [
-            _medium(sample.members[member], member, media, np.random.default_rng([*seeds, number]), features)
+            _medium(sample.members[member], member, media, np.random.default_rng([*seeds, 1 + number]), features)
             for number, member in zip(window.media, members, strict=True)
         ]
     except (MediumError, SchemaError, msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
@@ -72,7 +72,7 @@ def _medium(
     data: bytes, member: str, config: MediaConfig, rng: np.random.Generator, features: FeatureCache | None
 ) -> tuple[Pixels | Tensor, str]:
     """A member's pixels, or its features where they are kept, and the name that they have there."""
-    if member.rpartition(".")[2] in CLIPS:
+    if member.lower().endswith(CLIPS):
         return clip(data, config, rng), ""
     chance = rng.random(4)
     name = features.name(data, chance) if features else ""
@@ -92,7 +92,7 @@ def _window(
 ) -> tuple[Window, list[str]]:
     """The window and the members of its media."""
     if "txt" in sample.members:
-        member = next((name for name in sample.members if name in PICTURES + CLIPS), None)
+        member = next((name for name in sample.members if name.lower() in PICTURES + CLIPS), None)
         text = sample.members["txt"].decode().strip()
         if member is None or not text:
             raise SchemaError("a pair without a medium" if text else "a pair without a text")
