@@ -59,17 +59,17 @@ class FeatureCache:
 
     def keep(self, names: Sequence[str], groups: Sequence[Tensor]) -> None:
         """Keeps the features of media, in groups [m, T, S, C] that follow one another, under their names; those without a name are not kept."""
-        rows = [row for group in groups for row in group]
-        new = {name: row for name, row in zip(names, rows, strict=True) if name and not self._path(name).exists()}
-        if not new or self._is_full:
+        new = [bool(name) and not self._path(name).exists() for name in names]
+        if not any(new) or self._is_full:
             return
+        rows = (row for group in groups for row in group.cpu())
         try:
-            for name, row in new.items():
-                data = save({"features": row.cpu().contiguous()})
-                if not self._has_room(len(data)):
-                    self._is_full = True
-                    return
-                _put(self._path(name), data)
+            for name, is_new, row in zip(names, new, rows, strict=True):
+                if is_new and not self._is_full:
+                    data = save({"features": row.contiguous()})
+                    self._is_full = not self._has_room(len(data))
+                    if not self._is_full:
+                        _put(self._path(name), data)
         except OSError as error:
             self._is_full = True
             warnings.warn(f"no more features are kept, the run goes on: {error}", stacklevel=2)
