@@ -87,7 +87,7 @@ def from_pretrained(folder: Path | str, vision: str = "", language: str = "", de
         weights = load_file(folder / _TRAINED)
     except (OSError, msgspec.MsgspecError, SafetensorError) as error:
         raise SchemaError(f"{folder} is no model that m3w saved: {error}") from error
-    places = {part: str(folder / part) for part in _FROZEN if card.whole and (folder / part).exists()}
+    places = {part: _place(folder / part) for part in _FROZEN if card.whole and (folder / part).exists()}
     places |= {part: name for part, name in (("vision", vision), ("language", language)) if name}
     config = msgspec.structs.replace(card.model, tokenizer=str(folder / _TOKENIZER), **places)
     loaded = load_model(config, normalise=card.normalise)
@@ -125,5 +125,14 @@ def _fingerprints(model: Flamingo) -> dict[str, str]:
 def _copy_frozen(config: ModelConfig, folder: Path) -> None:
     """Vision and language model as their names give them; a language model that was made from a table is among what was trained."""
     for part, frozen in zip(_FROZEN, load_frozen(config), strict=True):
-        if isinstance(getattr(config, part), str):
+        name = getattr(config, part)
+        if isinstance(name, str) and name.endswith(".gguf"):  # which transformers reads and does not write
+            (folder / part).mkdir()
+            shutil.copy(name, folder / part)
+        elif isinstance(name, str):
             frozen.save_pretrained(folder / part)
+
+
+def _place(folder: Path) -> str:
+    """Of a frozen part: its folder, or the one file in it that is all of it."""
+    return str(next(folder.glob("*.gguf"), folder))
