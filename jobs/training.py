@@ -76,9 +76,9 @@ def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> No
         with ranks.together():
             loaded, optim, stream = _prepared(config, before, ranks)
             log = stack.enter_context(_opened(config, out, stream.state.step)) if ranks.rank == 0 else None
-        saved = stack.enter_context(Checkpoints(config.checkpoints or out, ranks, config.keep))
         told = stack.enter_context(told_to_stop())
         stack.enter_context(watched(ranks, config.hang_s, give_up))
+        saved = stack.enter_context(Checkpoints(config.checkpoints or out, ranks, config.keep))
         model, normalise = loaded.model, loaded.normalise
         used = utilisation_of(model, config.media.side, ranks)
         for step in train(

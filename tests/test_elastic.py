@@ -92,7 +92,7 @@ def forks() -> ForkServerContext:
 def test_from_two_ranks_to_one_and_to_three(tmp_path: Path) -> None:
     """Two updates each by two ranks, by one, and by three, sharded: the same samples in the same batches, losses and weights to rounding, as by one all along."""
     (tmp_path / "alone").mkdir()
-    whole = trained(Ranks(), tmp_path / "alone", 6)
+    whole = told(trained(Ranks(), tmp_path / "alone", 6))
     found: list[dict[str, Any]] = []
     for ranks, updates in ((2, 2), (1, 4), (3, 6)):
         port = free_port()

@@ -28,13 +28,15 @@ def test_what_torch_counts(family: str, train_language: bool) -> None:
         model(some, some, torch.arange(rows)[:, None], latents).logsumexp(-1).sum().backward()
 
     costs = costs_of(model, 16)
-    assert flops_per_step(costs, rows, rows, rows * tokens) == pytest.approx(counted.get_total_flops(), rel=0.02)
-    assert 0 == flops_per_step(costs, 0, 0, 0)
+    assert flops_per_step(costs, rows, rows, rows * tokens, rows) == pytest.approx(counted.get_total_flops(), rel=0.02)
+    assert 0 == flops_per_step(costs, 0, 0, 0, 0)
 
 
 def test_utilisation() -> None:
     """Half the peak of two devices; no peak is known of a CPU."""
     costs = Costs(frame=1e9, medium=1e9, token=1e9, pair=0.0)
-    assert 0.5 == Utilisation(costs=costs, peak=2e12, ranks=2).mfu(examples=10, images=1500, tokens=3000, seconds=3)
+    assert 0.5 == Utilisation(costs=costs, peak=2e12, ranks=2).mfu(
+        examples=10, images=2000, tokens=3000, encoded=1000, seconds=3
+    )
     model = Flamingo(vision(), language(), ModelConfig(dtype="bfloat16"))
     assert utilisation_of(model, 16, Ranks()) is None

@@ -48,9 +48,13 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     pair: float
 
 
-def flops_per_step(costs: Costs, examples: int, images: int, tokens: int) -> float:
-    """FLOPs of an update over so many examples, frames of media, and tokens without padding, of all ranks; rows are taken to be equally long."""
-    return images * (costs.frame + costs.medium) + tokens * (costs.token + costs.pair * tokens / max(1, examples))
+def flops_per_step(costs: Costs, examples: int, images: int, tokens: int, encoded: int) -> float:
+    """FLOPs of an update over so many examples, frames of media, and tokens without padding, of all ranks; rows are taken to be equally long.
+
+    `encoded` are the frames that went through the encoder, fewer than `images` where features are kept.
+    """
+    of_text = tokens * (costs.token + costs.pair * tokens / max(1, examples))
+    return encoded * costs.frame + images * costs.medium + of_text
 
 
 class Utilisation(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,9 +64,9 @@ class Utilisation(msgspec.Struct, frozen=True, kw_only=True):
     peak: float
     ranks: int
 
-    def mfu(self, examples: int, images: int, tokens: int, seconds: float) -> float:
-        """The share of the peak, 0 to 1, that an update of all ranks reached."""
-        return flops_per_step(self.costs, examples, images, tokens) / (seconds * self.ranks * self.peak)
+    def mfu(self, examples: int, images: int, tokens: int, encoded: int, seconds: float) -> float:
+        """The share of the peak, 0 to 1, that an update of all ranks reached; counts are those of `flops_per_step`."""
+        return flops_per_step(self.costs, examples, images, tokens, encoded) / (seconds * self.ranks * self.peak)
 
 
 def utilisation_of(model: Flamingo, side: int, ranks: Ranks) -> Utilisation | None:

@@ -128,7 +128,9 @@ def train(
                 batch.set: list(zip(nll_B.tolist(), batch.origins(), strict=True))
                 for nll_B, batch in zip(nlls, step, strict=True)
             },
-            mfu=utilisation.mfu(counts[0], counts[1], counts[2], seconds) if utilisation is not None else None,
+            mfu=utilisation.mfu(counts[0], counts[1], counts[2], counts[4], seconds)
+            if utilisation is not None
+            else None,
         )
 
 
@@ -174,12 +176,13 @@ def nll_of(
 
 
 def _counts(batches: Sequence[Batch]) -> list[int]:
-    """Examples, images, tokens and faults of this rank's batches."""
+    """Examples, images, tokens, faults of this rank's batches, and frames that go through the encoder."""
     return [
         sum(len(batch.keys) for batch in batches),
         sum(_images(batch) for batch in batches),
         sum(int(batch.mask_BL.sum()) for batch in batches),
         sum(len(batch.faults) for batch in batches),
+        sum(len(group) * group.shape[1] for batch in batches for group in batch.pixels),
     ]
 
 

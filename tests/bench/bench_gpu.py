@@ -98,7 +98,7 @@ def report(name: str, batch: Batch, seconds: Iterable[float], used: Utilisation 
     took = median(seconds)
     rows, images = len(batch.keys), sum(len(group) * group.shape[1] for group in batch.pixels)
     tokens = int(batch.mask_BL.sum())
-    share = f"MFU {used.mfu(rows, images, tokens, took):.1%}" if used is not None else "MFU unknown, no peak is"
+    share = f"MFU {used.mfu(rows, images, tokens, images, took):.1%}" if used is not None else "MFU unknown, no peak is"
     print(
         f"{name:8} {rows:4} rows  {took * 1000:8.1f} ms  {rows / took:8.1f} examples/s  {images / took:8.1f} images/s  {tokens / took:10.0f} tokens/s  {share}"
     )
