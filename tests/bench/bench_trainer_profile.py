@@ -119,7 +119,9 @@ def sample_parts() -> dict[str, float]:
             "the example as a whole": (lambda one: example_of(one, tokens, EXAMPLE, MEDIA, (0, 0)), samples),
             "its part of a batch": (lambda some: collate("pairs", some, MEDIA.side), batches),
         }
-        return {name: 1e6 * _seconds(*one) / len(samples) for name, one in work.items()}
+        parts = {name: 1e6 * _seconds(*one) / len(samples) for name, one in work.items()}
+    whole = parts.pop("the example as a whole")
+    return parts | {"rest of the example": whole - parts["caption to ids and labels"] - parts["JPEG to pixels"]}
 
 
 def _seconds(work: Callable[[Any], object], items: Sequence[Any]) -> float:
