@@ -48,7 +48,7 @@ def shards(tmp_path: Path) -> Path:
 
 
 def test_from_shards_to_a_held_out_loss(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command leaves what the next one names; the last one says what is known of pairs that none of them saw. A folder that holds a model is not written to."""
+    """Each command leaves what the next one names; the last one says what is known of pairs that none of them saw, and run again finds nothing to do. A folder that holds a model is not written to."""
     language, vision, model = (tmp_path / name for name in ("language", "vision", "model"))
     (tmp_path / "language.toml").write_text(LANGUAGE.format(shards / "0.tar"))
     (tmp_path / "vision.toml").write_text(VISION.format(language, shards / "0.tar"))
@@ -66,6 +66,8 @@ def test_from_shards_to_a_held_out_loss(shards: Path, tmp_path: Path, capsys: py
     assert (2, 8) == (found["step"], found["sets"]["others"]["examples"])
     *_, line = capsys.readouterr().out.splitlines()
     assert line.split()[:3] == ["others", "8", f"{found['sets']['others']['right']:.3f}"]
+    assert 0 == main(["train", str(tmp_path / "train.toml"), "--out", str(model), "--resume"])
+    assert 1 == len((model / "held_out.jsonl").read_text().splitlines())
 
 
 def test_an_encoder_goes_on(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
