@@ -8,11 +8,10 @@ are not taken, because their record is a pickle, which runs what a stranger put 
 """
 
 import hashlib
-import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, Any, Final
 
 import fsspec
 import msgspec
@@ -29,19 +28,9 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, ReadItem
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
 from torch.futures import Future
 
-from schemas.errors import SchemaError
+from trainer.safetensors_form import NAMES, TYPES, bytes_of, header_of, read_header, read_tensor
 
 RECORD: Final = "state.json"
-_TYPES: Final = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "BF16": torch.bfloat16,
-    "F16": torch.float16,
-    "I64": torch.int64,
-}
-_NAMES: Final = {dtype: name for name, dtype in _TYPES.items()}
-_ALIGNED: Final = 8  # bytes; safetensors pads its header to it
-_HEADER: Final = 100_000_000  # bytes; the longest header that safetensors allows
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,14 +47,6 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dtype: str
     size: list[int]
     chunks: list[Chunk]
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A tensor in the header of a safetensors file; its bytes begin and end at `data_offsets`, counted from the header's end."""
-
-    dtype: str
-    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
-    data_offsets: tuple[int, int]
 
 
 class Files:
@@ -159,7 +140,7 @@ class Writer(StorageWriter):
             shapes[item.index.fqn] = (item.tensor_data.properties.dtype, list(item.tensor_data.chunk.sizes))
         hashed = hashlib.sha256()
         with self._files.open(self._name, "wb") as file:
-            for data in (header_of(shapes), *(_bytes(planner.resolve_data(item)) for item in plan.items)):
+            for data in (header_of(shapes), *(bytes_of(planner.resolve_data(item)) for item in plan.items)):
                 hashed.update(data)
                 file.write(data)
             self._files.sync(file)
@@ -168,7 +149,7 @@ class Writer(StorageWriter):
             assert item.tensor_data is not None
             dtype, sizes = shapes[item.index.fqn]
             chunk = Chunk(file=self._name, offsets=list(item.tensor_data.chunk.offsets), sizes=sizes)
-            written = _Written(sha256=hashed.hexdigest(), dtype=_NAMES[dtype], chunk=chunk)
+            written = _Written(sha256=hashed.hexdigest(), dtype=NAMES[dtype], chunk=chunk)
             results.append(WriteResult(index=item.index, size_in_bytes=0, storage_data=written))
         done.set_result(results)
         return done
@@ -210,7 +191,7 @@ class Reader(StorageReader):
         return Metadata(
             state_dict_metadata={
                 name: TensorStorageMetadata(
-                    properties=TensorProperties(dtype=_TYPES[one.dtype]),
+                    properties=TensorProperties(dtype=TYPES[one.dtype]),
                     size=torch.Size(one.size),
                     chunks=[
                         ChunkStorageMetadata(offsets=torch.Size(chunk.offsets), sizes=torch.Size(chunk.sizes))
@@ -251,7 +232,7 @@ class Reader(StorageReader):
 
     def whole(self) -> dict[str, Tensor]:
         """All tensors, each put together of its parts."""
-        found = {name: torch.empty(one.size, dtype=_TYPES[one.dtype]) for name, one in self._tensors.items()}
+        found = {name: torch.empty(one.size, dtype=TYPES[one.dtype]) for name, one in self._tensors.items()}
         for name, one in self._tensors.items():
             for chunk in one.chunks:
                 with self._files.open(chunk.file) as file:
@@ -270,56 +251,6 @@ class Reader(StorageReader):
         return False
 
 
-def header_of(shapes: Mapping[str, tuple[torch.dtype, Sequence[int]]]) -> bytes:
-    """The beginning of a safetensors file whose tensors follow one another in this order."""
-    header, end = {}, 0
-    for name, (dtype, shape) in shapes.items():
-        begin, end = end, end + dtype.itemsize * torch.Size(shape).numel()
-        header[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % _ALIGNED)
-    return len(text).to_bytes(8, "little") + text
-
-
-def read_header(file: BinaryIO) -> tuple[dict[str, Entry], int]:
-    """What stands where in a safetensors file, and where its tensors begin.
-
-    Raises:
-        SchemaError: it is no such file.
-    """
-    length = int.from_bytes(file.read(8), "little")
-    try:
-        header = msgspec.json.decode(file.read(min(length, _HEADER)), type=dict[str, Entry])
-    except msgspec.MsgspecError as error:
-        raise SchemaError(f"no safetensors file: {error}") from error
-    return header, 8 + length
-
-
-def read_tensor(file: BinaryIO, header: Mapping[str, Entry], begin: int, name: str) -> Tensor:
-    """One tensor of a safetensors file.
-
-    Raises:
-        SchemaError: it is not there, or not as long as its shape says.
-    """
-    one = header.get(name)
-    if one is None or one.dtype not in _TYPES:
-        raise SchemaError(f"{name} is not in its safetensors file, or of a type that none of ours has")
-    first, end = one.data_offsets
-    file.seek(begin + first)
-    data = bytearray(file.read(max(0, end - first)))
-    dtype, shape = _TYPES[one.dtype], torch.Size(one.shape)
-    if len(data) != dtype.itemsize * shape.numel():
-        raise SchemaError(f"{name} has {len(data)} bytes in its safetensors file, which is not what {one.shape} takes")
-    return torch.frombuffer(data, dtype=dtype).view(shape) if data else torch.empty(shape, dtype=dtype)
-
-
 def _span(offsets: Sequence[int], sizes: Sequence[int]) -> list[slice]:
     """From each offset on so many."""
     return [slice(offset, offset + size) for offset, size in zip(offsets, sizes, strict=True)]
-
-
-def _bytes(tensor: object) -> bytes:
-    """A tensor's values, row by row."""
-    assert isinstance(tensor, Tensor)
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
