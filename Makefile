@@ -15,7 +15,7 @@ INSTALL = install() { $(UV) pip install --quiet --python $${into:-$(BIN)}/python
     echo "uv could not; trying pip" >&2; $${into:-$(BIN)}/python -m ensurepip >/dev/null 2>&1; \
     $${into:-$(BIN)}/python -m pip install --quiet "$$@"; }; }; install
 
-.PHONY: help setup demo demo-train test test-slow lint format bench bench-trainer lock wheel clean
+.PHONY: help setup demo demo-train test test-slow lint format bench bench-trainer bench-gpu lock wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -69,7 +69,7 @@ format: setup ## formats, and mends what the linter can mend
 	@touch $@
 
 bench: .venv/bench-installed ## speed and quality beside the peers, as tables
-	@set -e; for file in $(filter-out tests/bench/bench_trainer_%,$(wildcard tests/bench/bench_*.py)); do \
+	@set -e; for file in $(filter-out tests/bench/bench_trainer_% tests/bench/bench_gpu.py,$(wildcard tests/bench/bench_*.py)); do \
 	    name=$$(basename $$file .py); printf '\n== %s\n' $$name; $(BIN)/python -m tests.bench.$$name; \
 	done
 
@@ -85,6 +85,9 @@ bench-trainer: .venv-bench/installed ## speed of stream and training step beside
 	@set -e; for file in tests/bench/bench_trainer_*.py; do \
 	    name=$$(basename $$file .py); printf '\n== %s\n' $$name; .venv-bench/bin/python -W ignore -m tests.bench.$$name; \
 	done
+
+bench-gpu: .venv/dev-installed ## tokens a second, MFU and the stream's rate at the shapes of flamingo-3b, on a GPU
+	@$(BIN)/python -m tests.bench.bench_gpu
 
 # torch stays out: its CPU and CUDA builds have versions of their own, and the range in pyproject.toml holds.
 lock: ## makes constraints.txt anew from the ranges in pyproject.toml
