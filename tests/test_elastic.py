@@ -113,7 +113,7 @@ def test_from_two_ranks_to_one_and_to_three(tmp_path: Path) -> None:
             found.append({"losses": parts[0]["losses"], "origins": samples})
 
     assert 6 == len(found)
-    for step, other in zip(told(whole), found, strict=True):
+    for step, other in zip(whole, found, strict=True):
         own = {
             name: [one.replace(f"{tmp_path}/alone/", "") for one in origins]
             for name, origins in step["origins"].items()
