@@ -4,6 +4,7 @@ import argparse
 import json
 
 from jobs.arguments import add_command, positive
+from jobs.presets import PRETRAINING, TRAINING, toml_of
 from schemas.errors import UsageError
 
 
@@ -11,7 +12,7 @@ def add_training(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Puts the commands among the others."""
     pretrain = add_command(commands, "pretrain", _pretrain, "what train keeps frozen, made from nothing")
     pretrain.add_argument("what", choices=("language", "vision"), help="a language model and its tokenizer; an encoder")
-    pretrain.add_argument("config", metavar="CONFIG", help="a TOML file, or a preset: demo-language, demo-vision")
+    pretrain.add_argument("config", metavar="CONFIG", help=f"a TOML file, or a preset: {', '.join(PRETRAINING)}")
     pretrain.add_argument("--out", required=True, metavar="DIR", help="for the model, on disk")
     pretrain.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
     pretrain.add_argument("--resume", action="store_true", help="of vision: go on from the latest checkpoint in DIR")
@@ -19,7 +20,7 @@ def add_training(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     train.add_argument(
         "config",
         metavar="CONFIG",
-        help="a TOML file, or a preset: tiny, smol, flamingo-3b, flamingo-9b, flamingo-80b, demo",
+        help=f"a TOML file, or a preset: {', '.join(TRAINING)}",
     )
     where = train.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", metavar="DIR", help="for checkpoints and the log, on disk")
@@ -48,7 +49,6 @@ def _train(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from jobs import dry_run, training
-    from jobs.presets import TRAINING, toml_of
     from schemas.settings import read_settings
     from trainer.config import TrainConfig
 
@@ -65,7 +65,6 @@ def _pretrain(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from jobs import pretrain
-    from jobs.presets import PRETRAINING, toml_of
     from schemas.settings import read_settings
     from trainer.contrastive import ContrastiveConfig
     from trainer.pretrain import LanguageConfig

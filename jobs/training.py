@@ -107,7 +107,6 @@ def _prepared(config: TrainConfig, before: str | None, ranks: Ranks) -> tuple[Lo
     optim = optimizer(model, config.optim)
     state = load(before, model, optim, ranks).stream if before else None
     media = _media(config, loaded)
-    encoder = f"{fingerprint(model.vision)} transformers {version('transformers')} {loaded.normalise}"
     stream = Stream(
         config.sets,
         loaded.tokens,
@@ -120,10 +119,16 @@ def _prepared(config: TrainConfig, before: str | None, ranks: Ranks) -> tuple[Lo
         prefetch=config.prefetch,
         mode=config.mode,
         cache_bytes=config.cache_bytes,
-        features=FeatureCache(encoder, media, config.feature_bytes) if config.feature_bytes else None,
+        features=_features(config, loaded, media) if config.feature_bytes else None,
         total=ranks.counts,
     )
     return loaded, optim, stream
+
+
+def _features(config: TrainConfig, loaded: Loaded, media: MediaConfig) -> FeatureCache:
+    """The features of this run's encoder that are kept."""
+    encoder = f"{fingerprint(loaded.model.vision)} transformers {version('transformers')} {loaded.normalise}"
+    return FeatureCache(encoder, media, config.feature_bytes)
 
 
 def _media(config: TrainConfig, loaded: Loaded) -> MediaConfig:

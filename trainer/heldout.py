@@ -20,7 +20,7 @@ from trainer.data.order import Order
 from trainer.data.shards import Shards, find_shards
 from trainer.data.stream import SetConfig
 from trainer.data.tokens import Tokens
-from trainer.loss import summed_nll
+from trainer.loop import latents_of, nll_seeing
 from trainer.model.flamingo import Flamingo
 from trainer.ranks import Ranks
 
@@ -112,16 +112,9 @@ def exchanged(batch: Batch) -> Batch | None:
 def _compared(model: Flamingo, batch: Batch, normalise: Any) -> tuple[Tensor, Tensor] | None:
     """[N] both: the losses of a batch's examples that show a medium, with the right one and with another; None where there is no other."""
     other = exchanged(batch)
-    device = model.resampler.latents.device
-    ids_BL, phi_BL, mask_BL, labels_BL = (
-        one.to(device) for one in (batch.ids_BL, batch.phi_BL, batch.mask_BL, batch.labels_BL)
-    )
-    latents = model.latents([normalise(group.to(device)) for group in batch.pixels])
-    shows_B = phi_BL.amax(dim=1) > 0
-    right_N, exchanged_N = (
-        summed_nll(model(ids_BL, phi_BL, slots_BK.to(device), latents, mask_BL.long()), labels_BL)[shows_B]
-        for slots_BK in (batch.slots_BK, (other or batch).slots_BK)
-    )
+    latents_MRC = latents_of(model, batch, normalise, str(model.resampler.latents.device))
+    shows_B = (batch.phi_BL.amax(dim=1) > 0).to(latents_MRC.device)
+    right_N, exchanged_N = (nll_seeing(model, one, latents_MRC)[shows_B] for one in (batch, other or batch))
     return (right_N, exchanged_N) if other is not None else None
 
 

@@ -164,15 +164,26 @@ def nll_of(
     model: Flamingo, batch: Batch, normalise: Any, device: str = "cpu", kept: FeatureCache | None = None
 ) -> Tensor:
     """[B]: what the losses of an example's tokens sum up to."""
+    return nll_seeing(model, batch, latents_of(model, batch, normalise, device, kept))
+
+
+def latents_of(
+    model: Flamingo, batch: Batch, normalise: Any, device: str = "cpu", kept: FeatureCache | None = None
+) -> Tensor:
+    """[M, R, C] of a batch's media, in the order that `slots_BK` names."""
     features = model.features([normalise(group.to(device, non_blocking=True)) for group in batch.pixels])
     if kept is not None:
         kept.keep(batch.names, features)
-    latents = model.resampled([*features, *(group.to(device, non_blocking=True) for group in batch.features)])
+    return model.resampled([*features, *(group.to(device, non_blocking=True) for group in batch.features)])
+
+
+def nll_seeing(model: Flamingo, batch: Batch, latents_MRC: Tensor) -> Tensor:
+    """[B]: the same where the media are there as latents already, on the device that all is computed on."""
     ids_BL, phi_BL, slots_BK, mask_BL, labels_BL = (
-        one.to(device, non_blocking=True)
+        one.to(latents_MRC.device, non_blocking=True)
         for one in (batch.ids_BL, batch.phi_BL, batch.slots_BK, batch.mask_BL, batch.labels_BL)
     )
-    return summed_nll(model(ids_BL, phi_BL, slots_BK, latents, attention_mask=mask_BL.long()), labels_BL)
+    return summed_nll(model(ids_BL, phi_BL, slots_BK, latents_MRC, attention_mask=mask_BL.long()), labels_BL)
 
 
 def _counts(batches: Sequence[Batch]) -> list[int]:
