@@ -33,7 +33,8 @@ def _schema(name: str, *fields: tuple[str, pa.DataType]) -> pa.Schema:
     return pa.schema(list(fields), metadata={"m3w.table": name, "m3w.version": str(TABLES_VERSION)})
 
 
-# A reference to bytes: `ref_name` is an input's name, or a file of the run's own media-copies; offset and length are bytes.
+# A reference to bytes: `ref_name` is an input's name, or a file of the run's own media-copies; offset and length are bytes. A record of length 0 has
+# opted out: it says that the crawl holds the medium, and that nobody is to take it, there or from the web.
 _REFERENCE = (("ref_name", pa.string()), ("ref_offset", pa.int64()), ("ref_length", pa.int64()), ("copied", pa.bool_()))
 _PROVENANCE = (("source", pa.string()), ("offset", pa.int64()), ("length", pa.int64()), ("digest", pa.string()))
 

@@ -1,5 +1,6 @@
 """What owners and the user's lists say no to, on whole runs: by the rows of the tables, whatever the order of the crawl."""
 
+import gzip
 import json
 import random
 from collections import Counter
@@ -118,8 +119,7 @@ def test_what_origins_and_lists_say_no_to(selected: Path) -> None:
         ("http://c.example/cdn", "page", ""): ("no_image", ""),
         ("http://c.example/cdn", "image", "http://cdn.example/6.png"): ("opted_out", "robots.txt: GPTBot"),
         ("http://c.example/cdn", "image", "http://img.bad.example/6.png"): ("blocked_domain", "bad.example"),
-        ("", "image", "http://c.example/noai.png"): ("opted_out", "noai"),
-        ("http://c.example/head", "image", "http://c.example/noai.png"): ("not_in_crawl", "1 candidates"),
+        ("http://c.example/head", "image", "http://c.example/noai.png"): ("opted_out", ""),
     }
     assert {row["url"] for row in rows(out, "media-urls/*.parquet")} == {
         *(f"http://{name}.png" for name in ("a.example/own", "paper.example/5", "c.example/7", "c.example/noai"))
@@ -129,6 +129,29 @@ def test_what_origins_and_lists_say_no_to(selected: Path) -> None:
     assert (manifest.pages.entered, manifest.pages.kept) == (7, 3)
     assert manifest.pages.dropped["select"] == {"no_image": 2, "opted_out": 2}
     assert manifest.images.dropped["select"] == {"blocked_domain": 2, "opted_out": 2, "with_page": 2}
+
+
+@pytest.mark.parametrize("as_one_member", [False, True])
+def test_who_opted_out_in_the_crawl_is_not_asked_again(tmp_path: Path, as_one_member: bool) -> None:
+    """What the crawl holds with a header that opts out has that reason, and the web is not asked for it, also where records have no place of their own."""
+    records = [
+        crawls.record("http://c.example/", crawls.page(7, ["/noai.png", "/7.png", "/no.png"]), "text/html"),
+        crawls.record("http://c.example/7.png", crawls.picture(7), "image/png"),
+        crawls.record("http://c.example/noai.png", crawls.picture(20), "image/png", headers="X-Robots-Tag: noai\r\n"),
+        crawls.record("http://c.example/no.png", crawls.picture(21), "image/png", headers="TDM-Reservation: 1\r\n"),
+    ]
+    warc = tmp_path / "c.warc.gz"
+    warc.write_bytes(gzip.compress(b"".join(records), mtime=0)) if as_one_member else crawls.write_warc(warc, records)
+    out = tmp_path / "out"
+    arguments = ["--out", str(out), "--workers", "1", "--set", 'fetch.contact="mailto:a@b.example"']
+    assert main(["crawl", str(warc), *arguments]) == 0
+    media = rows(out, "media/*.parquet")
+    assert sorted((str(row["status"]), row["rank"], row["detail"]) for row in media) == [
+        ("ok", None, None),
+        *[("opted_out", None, "by the header of its answer")] * 2,
+    ]
+    manifest = msgspec.json.decode((out / "shards/manifest.json").read_bytes(), type=Manifest)
+    assert manifest.images.dropped == {"shard": {"opted_out": 2}}
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -159,16 +159,8 @@ def _page(record: WarcRecord, response: Response, place: Place) -> Page | Drop:
 
 
 def _medium(record: WarcRecord, response: Response, place: Place, kind: MediaKind, mime: str) -> MediaRecord | Drop:
-    if directive := opt_out(response.robots):
-        return Drop(
-            kind="image" if kind == "image" else "video",
-            reason=DropReason.OPTED_OUT,
-            medium_url=target_uri(record),
-            detail=directive,
-            **place.stands(record.offset),
-        )
-    copy = None
-    if not (record.alone and place.by_offset):
+    copy, opted_out = None, opt_out(response.robots) or ""
+    if not (opted_out or (record.alone and place.by_offset)):
         body = decoded(record, response, place.limits.max_record_bytes)
         if body.too_large or len(record.block) < record.block_length:
             return Drop(
@@ -190,6 +182,7 @@ def _medium(record: WarcRecord, response: Response, place: Place, kind: MediaKin
         digest=provenance.digest,
         reference=provenance,
         copy=copy,
+        opted_out=opted_out,
     )
 
 

@@ -34,7 +34,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MediaRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An image, a video or a text track of one: where its record is, or, where that cannot be read by itself, a copy of its bytes."""
+    """An image, a video or a text track of one: where its record is, or, where that cannot be read by itself, a copy of its bytes.
+
+    `opted_out` is the directive by which its answer forbids its use; its bytes are then neither copied nor read.
+    """
 
     url: str
     kind: Literal["image", "video", "track"]
@@ -43,6 +46,7 @@ class MediaRecord(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     reference: Provenance
     copy: bytes | None = None
+    opted_out: str = ""
 
 
 class Redirect(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ STAGE = "extract"
 MAX_MEDIA = 10_000  # ours: galleries of archives show up to some hundred
 MAX_CANDIDATES = 1_000  # ours: a picture has up to some twenty renditions; what stands behind these is not looked for
 TRACK_RANK = 1 << 15  # a video's text tracks are looked for like candidates; their ranks start here
-RULES_VERSION = 5  # raised when the same page and configuration give another document
+RULES_VERSION = 6  # raised when the same page and configuration give another document
 
 
 class ExtractTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,7 +225,7 @@ class _SliceWriter:
             reference = {
                 "ref_name": record.reference.source,
                 "ref_offset": record.reference.offset,
-                "ref_length": record.reference.length,
+                "ref_length": 0 if record.opted_out else record.reference.length,
                 "copied": False,
             }
         self._media_index.add(record.url, record.kind, record.mime, record.date, record.digest, reference)

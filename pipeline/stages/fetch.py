@@ -33,7 +33,7 @@ from schemas.shard import Sample, write_shard
 from schemas.tables import MEDIA, MEDIA_INDEX, MEDIA_URLS, TableWriter, read_table
 
 STAGE = "fetch"
-RULES_VERSION = 7
+RULES_VERSION = 8
 MAX_REDIRECTS = 5  # ours: browsers follow 20, crawls of real sites hold chains of up to 3
 CHUNK_BYTES = 64 << 20  # ours: a stretch of a crawl file that one worker takes, some 1,000 pictures
 
@@ -198,7 +198,9 @@ def _write_media(
                     note(ordinal)
                     media = _media(task, file, run[0])
                 if isinstance(media, Drop):
-                    rows.extend(media_row(key, kind, media) for key in keys)
+                    # Records of one gzip member that opted out share an offset, and need not be of one kind.
+                    kinds = (KINDS[one["kind"]] for one in run)
+                    rows.extend(media_row(key, of, media) for key, of in zip(keys, kinds, strict=True))
                     continue
                 for clip, medium in enumerate(media):
                     stored.append(slice(len(rows), len(rows) + len(keys)))
@@ -216,6 +218,8 @@ def _write_media(
 def _media(task: ChunkTask, file: Any, reference: Records) -> list[Stored] | Drop:
     """What one reference gives: a picture, the clips of a video, the text of a track."""
     kind = KINDS[reference["kind"]]
+    if reference["length"] == 0 and not task.file.copied:
+        return Drop(kind="image", reason=DropReason.OPTED_OUT, detail="by the header of its answer")
     if kind == "video":
         return _clips(task, file, reference) if task.video.take else NOT_TAKEN
     offset, length = int(reference["offset"]), int(reference["length"])
