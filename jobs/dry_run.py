@@ -14,6 +14,18 @@ PAPER = {
 RESAMPLER = """\
 The paper's resampler is 194 M, though its numbers (6 layers of 1536, heads of 96) come to 170 M and a projection from the encoder's width. Heads of 128
 behind NFNet-F6's 3,072 channels would come to 193.6 M. Here heads are of 96, as it says."""
+LANGUAGE = """\
+Chinchilla's blocks have a fifth square matrix, for relative positions: 13 d^2 a layer and one table of 32,000 rows come to the paper's {}. GPT-NeoX's
+blocks, which stand in, have 12 d^2 and two tables."""
+NINE = """\
+The paper's 40 layers of 4,096 come to more than its 7.1 B and 1.6 B with any blocks; a width of 3,840 would come to both (12 d^2 a layer)."""
+EIGHTY = """\
+12 gated layers of 8,192 come to 8.4 B, not 10 B; 14 would come to 9.7 B, but every seventh of 80 is 12."""
+NOTES = {
+    "flamingo-3b": (RESAMPLER, LANGUAGE.format("1.4 B")),
+    "flamingo-9b": (RESAMPLER, NINE),
+    "flamingo-80b": (RESAMPLER, LANGUAGE.format("70 B"), EIGHTY),
+}
 
 
 def run(config: TrainConfig, name: str) -> None:
@@ -25,8 +37,8 @@ def run(config: TrainConfig, name: str) -> None:
     print(f"{'':14}{'trained':>10}{'frozen':>10}" + (f"{'paper':>10}" if paper else ""))
     for part, trained, frozen, theirs in rows:
         print(f"{part:14}{count(trained):>10}{count(frozen):>10}" + (f"{count(theirs):>10}" if theirs else ""))
-    if paper:
-        print(RESAMPLER)
+    for note in NOTES.get(name, ()):
+        print(note)
     for key, one in config.sets.items():
         print(f"{key}: {one.batch} examples of {one.example.tokens} tokens a batch, lambda {one.weight:g}")
 
