@@ -10,12 +10,15 @@ import msgspec
 
 from schemas.errors import SurroundingsError
 from trainer.config import TrainConfig
+from trainer.contrastive import ContrastiveConfig
+from trainer.pretrain import LanguageConfig
 
+Config: TypeAlias = TrainConfig | ContrastiveConfig | LanguageConfig  # of whatever is trained
 Draw: TypeAlias = Callable[[Mapping[str, float], int], None]  # named numbers of an update, its number
 
 
 @contextmanager
-def boards(config: TrainConfig, out: Path, start: int) -> Iterator[Draw]:
+def boards(config: Config, out: Path, start: int) -> Iterator[Draw]:
     """What draws on all boards that are asked for, from the update `start` on; a run that goes on is drawn on where it was.
 
     Raises:
@@ -51,7 +54,7 @@ def _tensorboard(out: Path, start: int) -> Iterator[Draw]:
 
 
 @contextmanager
-def _wandb(config: TrainConfig, out: Path) -> Iterator[Draw]:
+def _wandb(config: Config, out: Path) -> Iterator[Draw]:
     """Updates that are done again after a kill are the same as before, and Weights & Biases keeps the first ones."""
     try:
         import wandb

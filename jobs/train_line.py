@@ -2,22 +2,22 @@
 
 from collections.abc import Mapping
 
-from trainer.loop import Step
+from trainer.step import Step
 
 
 def line(step: Step, updates: int, since: Mapping[str, float], left_s: float) -> str:
     """One update for people, with the speed since the last line and the time left."""
     seconds = max(since["seconds"], 1e-9)
-    speed = "  ".join(f"{since[what] / seconds:,.0f} {what}/s" for what in ("examples", "images", "tokens"))
-    gates = [abs(gate) for gate in step.gates] or [0.0]
+    gates = [abs(gate) for gate in step.gates]
     parts = [
         f"{step.number + 1:,} of {updates:,}",
         f"{_time(left_s)} left",
         *(f"{name} {loss:.3f}" for name, loss in step.losses.items()),
         f"|g| {step.norm:.2f}",
         f"lr {step.lr:.1e}",
-        f"gates {min(gates):.3f}-{max(gates):.3f}",
-        speed,
+        *([f"gates {min(gates):.3f}-{max(gates):.3f}"] if gates else []),
+        *([f"scale {step.scale:.1f}"] if step.scale is not None else []),
+        *(f"{since[what] / seconds:,.0f} {what}/s" for what in ("examples", "images", "tokens") if since[what]),
         f"waits {since['waited'] / seconds:.0%}",
         f"{step.memory_gb:.1f} GB",
     ]
@@ -41,7 +41,7 @@ def scalars(step: Step) -> dict[str, float]:
         "data_wait": step.waited / max(step.seconds, 1e-9),
         "memory_gb": step.memory_gb,
         "broken_samples": len(step.faults),
-        **({} if step.mfu is None else {"mfu": step.mfu}),
+        **{name: value for name in ("scale", "mfu") if (value := getattr(step, name)) is not None},
     }
 
 

@@ -8,20 +8,21 @@ import shutil
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import msgspec
 
-from jobs.boards import Draw, boards
+from jobs.boards import Config, Draw, boards
 from jobs.held_out import table
 from jobs.train_line import line, scalars
-from trainer.config import TrainConfig
+from schemas.settings import write_settings
 from trainer.heldout import HeldOut
-from trainer.loop import Step
+from trainer.ranks import Ranks
 from trainer.spikes import Spike, Spikes
+from trainer.step import Step
 
 Samples: TypeAlias = list[tuple[float, str]]  # the loss of an example, and where it was read
 
@@ -96,12 +97,14 @@ class TrainLog:
 
 
 @contextmanager
-def train_log(config: TrainConfig, out: Path, start: int = 0) -> Iterator[TrainLog]:
-    """The log of a run in its folder; what it holds of the update `start` and later ones was lost with a run that was killed, and goes.
+def train_log(config: Config, out: Path, start: int = 0) -> Iterator[TrainLog]:
+    """The log of a run in its folder, beside its configuration; what it holds of the update `start` and later ones was lost with a run that was killed, and goes.
 
     Raises:
         SurroundingsError: a board is asked for and not installed, or does not take the run.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.toml").write_text(write_settings(config))
     with (out / "log.jsonl").open("ab+") as file:
         file.seek(0)
         size, spikes = 0, Spikes()
@@ -111,6 +114,16 @@ def train_log(config: TrainConfig, out: Path, start: int = 0) -> Iterator[TrainL
         file.truncate(size)
         with boards(config, out, start) as draw:
             yield TrainLog(file, draw, spikes, config.updates, start)
+
+
+def noted(step: Step, log: TrainLog | None, told: Callable[[], bool], ranks: Ranks) -> bool:
+    """Writes an update down, with the samples of all ranks where its loss stands out; whether some rank was told to stop. All ranks call it, one has the log."""
+    spikes = log.spikes(step) if log is not None else {}
+    stops, *spiked = ranks.counts([told(), *(name in spikes for name in step.losses)])
+    samples = {name: ranks.all(step.samples[name]) for name, one in zip(step.losses, spiked, strict=True) if one}
+    if log is not None:
+        log.take(step, spikes, samples)
+    return stops > 0
 
 
 def _before(lines: Iterable[bytes], start: int) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -1,7 +1,6 @@
 """m3w train: shards to a trained model, checkpoint by checkpoint, on one device or many."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,22 +8,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobs.held_out import write
-from jobs.stopping import give_up, told_to_stop
-from jobs.train_log import TrainLog, train_log
+from jobs.stopping import give_up, latest, ranks_of, told_to_stop
+from jobs.train_log import noted, train_log
 from schemas.errors import ConfigError, OutputError, SurroundingsError
-from schemas.settings import write_settings
-from trainer.checkpoint import Checkpoints, checkpoints, fingerprint, load
+from trainer.checkpoint import Checkpoints, fingerprint, load
 from trainer.config import TrainConfig
 from trainer.data.features import FeatureCache
 from trainer.data.media import MediaConfig
 from trainer.data.shards import find_shards
-from trainer.data.stream import Stream, lost_worker
+from trainer.data.stream import Stream
 from trainer.flops import utilisation_of
 from trainer.heldout import held_out
 from trainer.load import Loaded, load_model
-from trainer.loop import Step, train
+from trainer.loop import train
 from trainer.optim import optimizer
-from trainer.ranks import Ranks, joined
+from trainer.ranks import Ranks
 from trainer.watchdog import watched
 
 if TYPE_CHECKING:
@@ -42,13 +40,8 @@ def run(config: TrainConfig, out: Path, resume: bool) -> None:
         SurroundingsError: told to stop; or a disk, a store, a device or another rank failed.
     """
     before = _checked(config, out, resume)
-    try:
-        with joined(2 * config.hang_s) as ranks:
-            _run(config, out, before, ranks)
-    except RuntimeError as error:
-        raise lost_worker(error) from error
-    except OSError as error:
-        raise SurroundingsError(f"{out}: {error}") from error
+    with ranks_of(out, config.hang_s) as ranks:
+        _run(config, out, before, ranks)
 
 
 def _checked(config: TrainConfig, out: Path, resume: bool) -> str | None:
@@ -63,19 +56,14 @@ def _checked(config: TrainConfig, out: Path, resume: bool) -> str | None:
         find_shards(one.shards)  # they are read at the first checkpoint, which is late to hear that there are none
     if not (near := next(path for path in (out, *out.parents) if path.exists())).is_dir():
         raise OutputError(f"{out} cannot be: {near} is no folder")
-    before = checkpoints(config.checkpoints or out)
-    if before and not resume:
-        raise OutputError(
-            f"{config.checkpoints or out} holds {len(before)} checkpoints; go on from them with --resume, or give another folder"
-        )
-    return before[-1] if before else None
+    return latest(config.checkpoints or out, resume)
 
 
 def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> None:
     with ExitStack() as stack:
         with ranks.together():
             loaded, optim, stream = _prepared(config, before, ranks)
-            log = stack.enter_context(_opened(config, out, stream.state.step)) if ranks.rank == 0 else None
+            log = stack.enter_context(train_log(config, out, stream.state.step)) if ranks.rank == 0 else None
         told = stack.enter_context(told_to_stop())
         stack.enter_context(watched(ranks, config.hang_s, give_up))
         saved = stack.enter_context(Checkpoints(config.checkpoints or out, ranks, config.keep))
@@ -84,7 +72,7 @@ def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> No
         for step in train(
             model, optim, stream, config.sets, config.optim, config.updates, normalise, config.mean, ranks, used
         ):
-            stops = _noted(step, log, told, ranks)
+            stops = noted(step, log, told, ranks)
             done = step.number + 1
             if stops or done % config.save_every == 0 or done == config.updates:
                 ranks.at(f"saves the checkpoint after {done:,} updates")
@@ -134,22 +122,3 @@ def _features(config: TrainConfig, loaded: Loaded, media: MediaConfig) -> Featur
 def _media(config: TrainConfig, loaded: Loaded) -> MediaConfig:
     """What the model sees of media, padded with its encoder's mean."""
     return msgspec.structs.replace(config.media, mean=loaded.normalise.mean)
-
-
-@contextmanager
-def _opened(config: TrainConfig, out: Path, start: int) -> Iterator[TrainLog]:
-    """The run's folder, with its configuration in it and its log open."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.toml").write_text(write_settings(config))
-    with train_log(config, out, start) as log:
-        yield log
-
-
-def _noted(step: Step, log: TrainLog | None, told: Callable[[], bool], ranks: Ranks) -> bool:
-    """Writes an update down, with the samples of all ranks where its loss stands out; whether some rank was told to stop."""
-    spikes = log.spikes(step) if log is not None else {}
-    stops, *spiked = ranks.counts([told(), *(name in spikes for name in step.losses)])
-    samples = {name: ranks.all(step.samples[name]) for name, one in zip(step.losses, spiked, strict=True) if one}
-    if log is not None:
-        log.take(step, spikes, samples)
-    return stops > 0

@@ -19,6 +19,7 @@ from tests.test_ranks import free_port
 from tests.test_train import configuration, small_models
 from trainer import loop
 from trainer.data.stream import _Steps
+from trainer.step import Step
 from trainer.tensor_files import Writer
 
 RANKS = (0, 1)
@@ -33,14 +34,14 @@ class Said(msgspec.Struct, frozen=True):
 
 def told(rank: int) -> Any:
     """SIGTERM comes to rank 1 in its third update."""
-    noted = training._noted
+    noted = training.noted
 
-    def noted_and_told(step: loop.Step, log: Any, stop: Any, ranks: Any) -> bool:
+    def noted_and_told(step: Step, log: Any, stop: Any, ranks: Any) -> bool:
         if (rank, step.number) == (1, 1):
             os.kill(os.getpid(), signal.SIGTERM)
         return noted(step, log, stop, ranks)
 
-    return patch.object(training, "_noted", noted_and_told)
+    return patch.object(training, "noted", noted_and_told)
 
 
 def not_finite(rank: int) -> Any:

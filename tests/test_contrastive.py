@@ -19,9 +19,9 @@ from tests.tiny_models import tokenizer, vision
 from trainer.contrastive import ContrastiveConfig, TextTowerConfig, Towers, adam, contrast, save_vision, two_terms
 from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import tokens_of
-from trainer.loop import NotFinite
 from trainer.model.vision import VisionEncoder
 from trainer.ranks import Ranks
+from trainer.step import NotFinite
 
 TOKENS = tokens_of(tokenizer(), 300)
 CONFIG = ContrastiveConfig(
@@ -57,14 +57,14 @@ def test_both_terms(smoothing: float) -> None:
 
     all_real = torch.ones(5, dtype=torch.bool)
     found = two_terms(pictures, texts, marks([*range(5)], [*range(5)]), all_real, scale, smoothing)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found.mean(), expected)
 
 
 def test_what_is_no_negative() -> None:
     """Pairs that share a picture or a text do not push each other away, nor does an empty slot; it has no loss itself."""
     pictures, texts, one = unit(5), unit(5), torch.ones(())
     real = torch.tensor([True, True, True, True, False])
-    loss = two_terms(pictures, texts, marks([0, 0, 1, 2, 9], [5, 6, 7, 7, 9]), real, one)
+    losses = two_terms(pictures, texts, marks([0, 0, 1, 2, 9], [5, 6, 7, 7, 9]), real, one)
     logits = pictures @ texts.T
     told_apart = {0: [2, 3], 1: [2, 3], 2: [0, 1], 3: [0, 1]}
     terms = [
@@ -72,14 +72,15 @@ def test_what_is_no_negative() -> None:
         for side in (logits, logits.T)
         for row, others in told_apart.items()
     ]
-    torch.testing.assert_close(loss, torch.stack(terms).sum() / 8)
+    both_ways = torch.stack(terms).view(2, 4).mean(0)
+    torch.testing.assert_close(losses, torch.cat([both_ways, torch.zeros(1, dtype=torch.float64)]))
 
-    loss.backward()
+    losses.sum().backward()
     assert pictures.grad is not None
     assert (pictures.grad[4] == 0).all()
     assert torch.isfinite(pictures.grad).all()
     nothing = two_terms(pictures, texts, marks([0] * 5, [0] * 5), torch.zeros(5, dtype=torch.bool), one)
-    assert 0 == nothing
+    assert [0] * 5 == nothing.tolist()
 
 
 def sets_of(folder: Path, samples: list[Sample]) -> ContrastiveConfig:
@@ -92,7 +93,7 @@ def sets_of(folder: Path, samples: list[Sample]) -> ContrastiveConfig:
 def contrasted(towers: Towers, config: ContrastiveConfig, ranks: Ranks = Ranks()) -> list[dict[str, float]]:
     """What each update says."""
     stream = Stream(config.sets, TOKENS, SIDE, rank=ranks.rank, ranks=ranks.ranks, total=ranks.counts)
-    return list(contrast(towers, adam(towers, config.optim), stream, TOKENS, config, ranks))
+    return [step.losses for step in contrast(towers, adam(towers, config.optim), stream, TOKENS, config, ranks)]
 
 
 def one_of_two(rank: int, folder: Path, config: ContrastiveConfig) -> None:
@@ -102,7 +103,7 @@ def one_of_two(rank: int, folder: Path, config: ContrastiveConfig) -> None:
     ranks, half = Ranks(rank=rank, ranks=2), slice(3 * rank, 3 * rank + 3)
     given = torch.load(folder / "given.pt")
     pictures, texts = (one[half].requires_grad_() for one in given[:2])
-    loss = two_terms(pictures, texts, given[2][half], given[3][half], torch.ones(()), 0.1, ranks)
+    loss = two_terms(pictures, texts, given[2][half], given[3][half], torch.ones(()), 0.1, ranks).sum()
     loss.backward()
     towers = Towers(msgspec.structs.replace(config, seed=rank), TOKENS).double()
     losses = contrasted(towers, config, ranks)
@@ -131,7 +132,7 @@ def test_two_ranks_are_one(tmp_path: Path) -> None:
         assert 0 == process.exitcode
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
 
-    loss = two_terms(pictures, texts, both, real, torch.ones(()), 0.1)
+    loss = two_terms(pictures, texts, both, real, torch.ones(()), 0.1).sum()
     loss.backward()
     torch.testing.assert_close(parts[0][0] + parts[1][0], loss.detach())
     assert pictures.grad is not None

@@ -19,9 +19,10 @@ from trainer.checkpoint import Checkpoints, checkpoints, load, trained_weights
 from trainer.compute import ComputeConfig, prepare
 from trainer.data.stream import Stream
 from trainer.data.tokens import tokens_of
-from trainer.loop import Step, train
+from trainer.loop import train
 from trainer.optim import optimizer
 from trainer.ranks import Ranks, joined
+from trainer.step import Step
 from trainer.tensor_files import Files
 
 

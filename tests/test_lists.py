@@ -338,9 +338,9 @@ def test_a_broken_evaluation_picture_is_refused(folder: Path) -> None:
 
 
 def test_perceptual_hashes_need_measured_pictures(folder: Path) -> None:
-    """Without measures a list of pHashes could find nothing, and stops the command; hashes of bytes find theirs."""
+    """Without measures a list of pHashes or MD5 could find nothing, and stops the command; SHA-256 finds its own."""
     unmeasured = ImageConfig(measure=False, pdq=True)
-    for listed in (b"0f" * 8, b"pdq:" + b"0f" * 32):
+    for listed in (b"0f" * 8, b"0f" * 16, b"pdq:" + b"0f" * 32):
         with pytest.raises(ConfigError, match=r"images\.measure = true"):
             compile_pictures(ListsConfig(block_hashes=a_list(folder, listed)), unmeasured)
     assert compile_pictures(ListsConfig(block_hashes=a_list(folder, b"0f" * 32)), unmeasured)

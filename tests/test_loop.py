@@ -12,10 +12,11 @@ from tests.tiny_models import flamingo, tokenizer
 from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import tokens_of
 from trainer.data.window import IGNORED
-from trainer.loop import NotFinite, train
+from trainer.loop import train
 from trainer.loss import learnt_tokens, set_loss, summed_nll
 from trainer.model.flamingo import Flamingo
 from trainer.optim import OptimConfig, groups, optimizer, rate
+from trainer.step import NotFinite
 
 
 def test_the_sum_over_an_examples_tokens() -> None:

@@ -17,7 +17,7 @@ from jobs.train_log import TrainLog
 from tests.test_stream import document, pair, write
 from tests.tiny_models import language, tokenizer, vision
 from trainer.checkpoint import trained_weights
-from trainer.loop import Step
+from trainer.step import Step
 
 
 @pytest.fixture(scope="module")

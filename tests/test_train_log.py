@@ -14,7 +14,7 @@ from jobs.train_log import train_log
 from schemas.errors import SurroundingsError
 from trainer.config import TrainConfig
 from trainer.heldout import HeldOut
-from trainer.loop import Step
+from trainer.step import Step
 
 CONFIG = TrainConfig(sets={}, updates=12)
 STEP = Step(

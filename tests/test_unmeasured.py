@@ -29,7 +29,7 @@ CHANGED = {
     "wide-gamut": encode(photo(), "JPEG", icc_profile=wide_profile()),
     "gif": encode(photo(), "GIF"),
 }
-MEASURES = ("phash", "dhash", "pdq", "colour", "colour_spread", "sharpness", "text_share")
+MEASURES = ("source_md5", "phash", "dhash", "pdq", "colour", "colour_spread", "sharpness", "text_share")
 
 
 def both(data: bytes) -> tuple[Picture, Picture]:
@@ -51,7 +51,7 @@ def test_the_same_picture_without_measures(name: str) -> None:
     assert msgspec.structs.replace(measured, **{field: getattr(quick, field) for field in MEASURES}) == quick
     assert {None, ""} >= {getattr(quick, field) for field in MEASURES}
     nulls = {column for column, value in media_columns(quick).items() if value is None}
-    assert {"phash", "dhash", "pdq", "colour", "spread", "sharpness", "text_share"} == nulls
+    assert {"source_md5", "phash", "dhash", "pdq", "colour", "spread", "sharpness", "text_share"} == nulls
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -12,9 +12,10 @@ Shapes: B pairs of this rank, N pairs of all, L tokens, E channels of the joint 
 
 import hashlib
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import torch
@@ -29,10 +30,10 @@ from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import Tokens
 from trainer.data.window import IGNORED
 from trainer.load import Normalisation
-from trainer.loop import not_finite
 from trainer.model.vision import VisionEncoder
 from trainer.optim import OptimConfig, rate
 from trainer.ranks import Ranks
+from trainer.step import Step, not_finite, step_of
 
 _MAX_LOG_SCALE = math.log(100)  # CLIP 2.5
 
@@ -52,13 +53,15 @@ class ContrastiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     `sets` are pairs; `tokenizer`, a folder or a name of the hub, is for their texts; `vision` is any vision model of transformers by its configuration:
     `model_type`, and the fields of that type. `smoothing` is the share of a label that goes to all that it is told apart from; `workers` are processes that
-    read and decode beside each rank; every `save_every` updates there is a checkpoint. The negatives of a pair are a whole batch, so sets have no `micro_batch`.
+    read and decode beside each rank; every `save_every` updates there is a checkpoint. `dtype` is that of activations; weights are float32. The negatives of a
+    pair are a whole batch, so sets have no `micro_batch`. `hang_s`, `tensorboard` and `wandb` are as in `TrainConfig`.
     """
 
     sets: dict[str, SetConfig]
     tokenizer: str
     vision: dict[str, Any]
     text: TextTowerConfig = TextTowerConfig()
+    dtype: Literal["float32", "bfloat16"] = "float32"  # ours: what a CPU is fast with
     joint: Count = 1376  # Flamingo B.1.3
     smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1  # Flamingo B.1.3
     media: MediaConfig = MediaConfig(side=288)  # Flamingo B.1.3
@@ -68,7 +71,10 @@ class ContrastiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         lr=1e-3, warmup=0, schedule="linear", decay=0.0
     )  # Flamingo B.1.3; the clip is ours
     workers: Annotated[int, msgspec.Meta(ge=0)] = 2
+    hang_s: Annotated[float, msgspec.Meta(gt=0)] = 600  # ours
     seed: int = 0
+    tensorboard: bool = False
+    wandb: str = ""
 
     @property
     def normalise(self) -> Normalisation:
@@ -90,6 +96,7 @@ class Towers(nn.Module):
         for name, one in config.sets.items():
             if one.micro_batch:
                 raise ConfigError(f"sets.{name}.micro_batch: the negatives of a pair are a whole batch; leave it out")
+        self._in_bfloat16 = config.dtype == "bfloat16"
         torch.manual_seed(config.seed)
         try:
             self.vision: PreTrainedModel = AutoModel.from_config(AutoConfig.for_model(**config.vision))
@@ -106,16 +113,20 @@ class Towers(nn.Module):
         """What cosines are multiplied by: the inverse of the temperature."""
         return self.log_scale.exp()
 
+    def computing(self) -> torch.autocast:
+        """Within it both compute in the type that is asked for."""
+        return torch.autocast(self.log_scale.device.type, torch.bfloat16, enabled=self._in_bfloat16)
+
     def pictures(self, pixels_MT3HW: Tensor) -> Tensor:
         """[M, E] of normalised pixels."""
         features_MTSC = self.encoder(pixels_MT3HW)
-        return F.normalize(self.map_picture(features_MTSC.mean(dim=(1, 2))), dim=-1)
+        return _unit(self.map_picture(features_MTSC.mean(dim=(1, 2))))
 
     def texts(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """[B, E]."""
         hidden_BLD = self.text(input_ids=ids_BL, attention_mask=mask_BL.long()).last_hidden_state
         mean_BD = (hidden_BLD * mask_BL[:, :, None]).sum(1) / mask_BL.sum(1, keepdim=True)
-        return F.normalize(self.map_text(mean_BD), dim=-1)
+        return _unit(self.map_text(mean_BD))
 
 
 def adam(towers: Towers, config: OptimConfig) -> torch.optim.Adam:
@@ -130,8 +141,8 @@ def contrast(
     tokens: Tokens,
     config: ContrastiveConfig,
     ranks: Ranks = Ranks(),
-) -> Iterator[dict[str, float]]:
-    """Trains from where the stream is until `config.updates`; yields each update's loss by set, over all ranks.
+) -> Iterator[Step]:
+    """Trains from where the stream is until `config.updates`, and yields what each update was; between two the towers may be saved.
 
     A set's loss is the mean over its pairs and both terms, in nats.
 
@@ -141,23 +152,34 @@ def contrast(
     trained = list(towers.parameters())
     ranks.same(trained)
     batches = iter(stream)
-    for update in range(stream.state.step, config.updates):
+    for number in range(stream.state.step, config.updates):
+        began = time.monotonic()
+        ranks.at(f"reads the batch of update {number + 1:,}")
         step = next(batches)
-        losses = torch.stack([_backward(towers, batch, tokens, config, ranks) for batch in step])
+        waited = time.monotonic() - began
+        counts = ranks.add(torch.stack([_real(batch).sum() for batch in step]).to(ranks.device)).clamp(min=1)
+        ranks.seed(config.seed, number)
+        ranks.at(f"computes update {number + 1:,}")
+        nlls = [
+            _backward(towers, batch, tokens, config, count, ranks) for batch, count in zip(step, counts, strict=True)
+        ]
+        parts = torch.stack([nll_B.sum() / count for nll_B, count in zip(nlls, counts, strict=True)])
         for one in trained:
             if one.grad is None:  # of a pooling head, through which nothing goes: so it has its place in checkpoints
                 one.grad = torch.zeros_like(one)
         ranks.add_gradients(trained)
+        losses = dict(zip((batch.set for batch in step), ranks.add(parts).tolist(), strict=True))
+        ranks.at(f"makes update {number + 1:,}")
         norm = nn.utils.clip_grad_norm_(trained, config.optim.clip)
-        told = dict(zip((batch.set for batch in step), ranks.add(losses).tolist(), strict=True))
         if not torch.isfinite(norm):
-            raise not_finite(update, told, step, ranks)
-        optim.param_groups[0]["lr"] = rate(update, config.updates, config.optim)
+            raise not_finite(number, losses, step, ranks)
+        scale, lr = float(towers.scale.detach()), rate(number, config.updates, config.optim)
+        optim.param_groups[0]["lr"] = lr
         optim.step()
         with torch.no_grad():  # a bound on `scale` would leave it without gradient for good
             towers.log_scale.clamp_(max=_MAX_LOG_SCALE)
         optim.zero_grad(set_to_none=True)
-        yield told
+        yield step_of(number, step, nlls, losses, norm, lr, began, waited, ranks, scale=scale)
 
 
 def save_vision(towers: Towers, side: int, normalise: Normalisation, folder: Path) -> None:
@@ -177,7 +199,7 @@ def two_terms(
     smoothing: float = 0.0,
     ranks: Ranks = Ranks(),
 ) -> Tensor:
-    """A rank's part of the loss, picture to text and text to picture: parts of all ranks add up to the mean over all pairs.
+    """[B]: of each of a rank's pairs the mean of its losses from picture to text and from text to picture.
 
     Pairs whose picture or text have the same mark, an int64 of each, are no negatives of each other; those that are not `real` count for nothing.
     """
@@ -187,11 +209,11 @@ def two_terms(
     own_B = torch.arange(len(real_B), device=real_B.device) + ranks.rank * len(real_B)
     same_BN = (marks_B2[:, None] == marks_N2[None]).any(-1)
     told_apart_BN = (~same_BN & real_N).scatter(1, own_B[:, None], True)
-    sums = [
-        (_nll(scale * one_BE @ other_NE.T, own_B, told_apart_BN, smoothing) * real_B).sum()
+    terms = [
+        _nll(scale * one_BE @ other_NE.T, own_B, told_apart_BN, smoothing)
         for one_BE, other_NE in ((pictures_BE, texts_NE), (texts_BE, pictures_NE))
     ]
-    return torch.stack(sums).sum() / (2 * real_N.sum().clamp(min=1))
+    return torch.stack(terms).mean(0) * real_B
 
 
 def _nll(logits_BN: Tensor, own_B: Tensor, told_apart_BN: Tensor, smoothing: float) -> Tensor:
@@ -202,25 +224,38 @@ def _nll(logits_BN: Tensor, own_B: Tensor, told_apart_BN: Tensor, smoothing: flo
     return (1 - smoothing) * own_nll_B + smoothing * others_B
 
 
-def _backward(towers: Towers, batch: Batch, tokens: Tokens, config: ContrastiveConfig, ranks: Ranks) -> Tensor:
-    """Adds the weighted gradient of a rank's pairs, and returns its part of the set's loss; each picture is encoded once."""
-    slots_B, real_B = batch.slots_BK[:, 0], batch.phi_BL.amax(dim=1) > 0
+def _backward(
+    towers: Towers, batch: Batch, tokens: Tokens, config: ContrastiveConfig, count: Tensor, ranks: Ranks
+) -> Tensor:
+    """Adds the weighted gradient of a rank's pairs, of which all ranks have `count`; returns [B], the loss of each pair. Each picture is encoded once."""
+    slots_B = batch.slots_BK[:, 0]
     picture_marks = torch.tensor([_mark(one.numpy().tobytes()) for group in batch.pixels for one in group])
     text_marks = torch.tensor([_mark(text.encode()) for text in _captions(batch, tokens)])
     marks_B2 = torch.stack([picture_marks[slots_B], text_marks], dim=1)
-    pictures_ME = torch.cat([towers.pictures(config.normalise(group.to(ranks.device))) for group in batch.pixels])
-    texts_BE = towers.texts(batch.ids_BL.to(ranks.device), batch.mask_BL.to(ranks.device))
-    loss = two_terms(
+    with towers.computing():
+        pictures_ME = torch.cat([towers.pictures(config.normalise(group.to(ranks.device))) for group in batch.pixels])
+        texts_BE = towers.texts(batch.ids_BL.to(ranks.device), batch.mask_BL.to(ranks.device))
+    nll_B = two_terms(
         pictures_ME[slots_B.to(ranks.device)],
         texts_BE,
         marks_B2.to(ranks.device),
-        real_B.to(ranks.device),
+        _real(batch).to(ranks.device),
         towers.scale,
         config.smoothing,
         ranks,
     )
-    (config.sets[batch.set].weight * loss).backward()
-    return loss.detach()
+    (config.sets[batch.set].weight * nll_B.sum() / count).backward()
+    return nll_B.detach().double()
+
+
+def _real(batch: Batch) -> Tensor:
+    """[B]: which rows are pairs, and not the empty places of broken ones."""
+    return batch.phi_BL.amax(dim=1) > 0
+
+
+def _unit(rows: Tensor) -> Tensor:
+    """Unit vectors of the rows, in float32 or better."""
+    return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=-1)
 
 
 def _captions(batch: Batch, tokens: Tokens) -> list[str]:

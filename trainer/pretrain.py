@@ -5,6 +5,7 @@
 It stands in for a model that has read the web: its text is what the run has, all in memory. Text of the samples that are held out stays out of it.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,7 @@ from trainer.data.tokens import Tokens, tokens_of
 from trainer.data.window import IGNORED
 from trainer.loss import learnt_tokens, set_loss, summed_nll
 from trainer.optim import OptimConfig, rate
+from trainer.step import Step, memory_gb
 
 _BOS, _EOS = "<s>", "</s>"
 _DOCUMENT = msgspec.json.Decoder(Document)
@@ -36,6 +38,7 @@ class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The language model and its pretraining, all ours.
 
     `shards` are tars, globs or folders of the text; `tokens` is the longest row, `vocabulary` the most that the tokenizer learns, 256 bytes among them.
+    `tensorboard` and `wandb` are as in `TrainConfig`.
     """
 
     shards: list[str]
@@ -48,6 +51,8 @@ class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     updates: Count = 1000
     optim: OptimConfig = OptimConfig(lr=3e-3, warmup=20, schedule="cosine")
     seed: int = 0
+    tensorboard: bool = False
+    wandb: str = ""
 
 
 def texts_of(shards: Shards) -> Iterator[str]:
@@ -79,8 +84,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=_BOS, eos_token=_EOS)
 
 
-def pretrain(texts: Sequence[str], folder: Path, config: LanguageConfig, device: str = "cpu") -> Iterator[float]:
-    """Yields the loss of each update, in nats a token; after the last, the model and its tokenizer are in `folder`.
+def pretrain(texts: Sequence[str], folder: Path, config: LanguageConfig, device: str = "cpu") -> Iterator[Step]:
+    """Yields what each update was, its loss in nats a token; after the last, the model and its tokenizer are in `folder`.
 
     Raises:
         InputError: there is no text.
@@ -95,16 +100,29 @@ def pretrain(texts: Sequence[str], folder: Path, config: LanguageConfig, device:
     nn.Module.to(model, device)  # transformers types its own wrongly
     rng = np.random.default_rng(config.seed)
     optim = torch.optim.AdamW(model.parameters(), betas=config.optim.betas, weight_decay=config.optim.decay)
-    for update in range(config.updates):
-        optim.param_groups[0]["lr"] = rate(update, config.updates, config.optim)
-        loss = _loss(model, [rows[row] for row in rng.integers(len(rows), size=config.batch)], device)
+    for number in range(config.updates):
+        began = time.monotonic()
+        lr = optim.param_groups[0]["lr"] = rate(number, config.updates, config.optim)
+        drawn = [rows[row] for row in rng.integers(len(rows), size=config.batch)]
+        loss = _loss(model, drawn, device)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)
         if not torch.isfinite(norm):
-            raise DataError(f"update {update}: the loss is not finite; try a lower optim.lr")
+            raise DataError(f"update {number + 1:,}: the loss is not finite; try a lower optim.lr")
         optim.step()
         optim.zero_grad(set_to_none=True)
-        yield float(loss.detach())
+        yield Step(
+            number=number,
+            losses={"text": float(loss.detach())},
+            norm=float(norm),
+            lr=lr,
+            examples=config.batch,
+            images=0,
+            tokens=sum(map(len, drawn)),
+            seconds=time.monotonic() - began,
+            waited=0.0,
+            memory_gb=memory_gb(device),
+        )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

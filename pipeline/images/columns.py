@@ -16,7 +16,7 @@ def media_columns(picture: Picture) -> dict[str, object]:
         "text_share": picture.text_share,
         "sha256": bytes.fromhex(picture.sha256),
         "source_sha256": bytes.fromhex(picture.source_sha256),
-        "source_md5": bytes.fromhex(picture.source_md5),
+        "source_md5": bytes.fromhex(picture.source_md5) or None,
         "phash": bytes.fromhex(picture.phash) or None,
         "dhash": bytes.fromhex(picture.dhash) or None,
         "colour": bytes.fromhex(picture.colour) or None,

@@ -66,8 +66,8 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     short_side_px: Annotated[int, msgspec.Meta(ge=1)] = 512  # ours: 320 in training (Flamingo B.1.2), and room to crop
     # Pillow's quality, 1 to 95, of JPEGs that have to be encoded again.
     jpeg_quality: Annotated[int, msgspec.Meta(ge=1, le=95)] = 90  # ours
-    # Whether every picture is decoded, which proves it whole, and gets its pHash, dHash and measures. If not, pictures that can stay as they came are known by their
-    # header alone, in a third of the time; rules about how pictures look then keep all, and copies are found by their bytes alone.
+    # Whether every picture is decoded, which proves it whole, and gets its pHash, dHash, MD5 and measures. If not, pictures that can stay as they came are known by
+    # header and SHA-256 alone, in a third of the time; rules about how pictures look then keep all, and copies are found by their bytes alone.
     measure: bool = True
     # Whether pictures get a PDQ hash, which some block lists are made of; only measured ones do.
     pdq: bool = False
@@ -90,7 +90,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     source_width: int
     source_height: int
     source_sha256: str
-    source_md5: str
+    source_md5: str = ""
     phash: str = ""
     dhash: str = ""
     pdq: str = ""
@@ -187,7 +187,7 @@ def _prepared(data: bytes, header: Header, segments: list[Segment], config: Imag
     decoded = _decode(opened, header, profile, size, needed)
     if header.format == "png" and _ends_unset(opened) and not has_all_rows(data, segments):
         return _drop(DropReason.BROKEN_IMAGE, detail="png: the pixels end early")
-    measured = _measured(decoded.image, config) if config.measure else {}
+    measured = _measured(data, decoded.image, config) if config.measure else {}
     source_size = decoded.source_size
     if not decoded.changes:
         return _picture(data, clean, _STORED[header.format], source_size, header, source_size, **measured)
@@ -250,10 +250,11 @@ def _decode(
     )
 
 
-def _measured(image: Image.Image, config: ImageConfig) -> dict[str, Any]:
-    """The measures and hashes of a decoded picture, by their names in `Picture`."""
+def _measured(data: bytes, image: Image.Image, config: ImageConfig) -> dict[str, Any]:
+    """The measures and hashes of the bytes that came and of the picture in them, by their names in `Picture`."""
     small, grey_copy = reduced(image), grey(image)
     return {
+        "source_md5": hashlib.md5(data, usedforsecurity=False).hexdigest(),
         "phash": phash(small),
         "dhash": dhash(grey_copy),
         "pdq": pdq(image) if config.pdq else "",
@@ -280,7 +281,6 @@ def _picture(
         source_width=source_size[0],
         source_height=source_size[1],
         source_sha256=sha256 if stored is data else hashlib.sha256(data).hexdigest(),
-        source_md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
         **{"changes": changes, **known},
     )
 

@@ -79,7 +79,7 @@ class PictureLists:
     """Blocked pictures and those of evaluation sets."""
 
     def __init__(self, blocked: PictureHashes, evaluation: PictureHashes, distances: Hashes) -> None:
-        self.looks = blocked.looks | evaluation.looks  # what a picture has to have been measured by
+        self.measured = blocked.measured | evaluation.measured  # what a picture has to have been measured by
         self._lists = (
             (blocked.indexed(*map(int, distances)), DropReason.BLOCKED_IMAGE),
             (evaluation.indexed(*map(int, distances)), DropReason.CONTAMINATED),
@@ -119,15 +119,16 @@ def compile_pictures(config: ListsConfig, images: ImageConfig) -> bytes:
 
     Raises:
         InputError, SurroundingsError: as `compile_texts`.
-        ConfigError: a list holds pHash or PDQ hashes, and no picture will have one.
+        ConfigError: a list holds hashes of which no picture will have one.
     """
     blocked = PictureHashes.made_of(_entries(config.block_hashes))
     evaluation = PictureHashes.made_of(entry for url in config.evaluation_images for entry in pictures(url))
-    if not images.measure and (blocked.looks or evaluation.looks):
+    measured = blocked.measured | evaluation.measured
+    if measured and not images.measure:
         raise ConfigError(
-            "the lists of pictures hold pHash or PDQ hashes, which find nothing in this run: set images.measure = true"
+            f"the lists of pictures hold hashes ({', '.join(sorted(measured))}) that find nothing in this run: set images.measure = true"
         )
-    if not images.pdq and "pdq" in blocked.looks | evaluation.looks:
+    if "pdq" in measured and not images.pdq:
         raise ConfigError(
             "the lists of pictures hold PDQ hashes, which find nothing in this run: set images.pdq = true"
         )
@@ -165,7 +166,7 @@ def text_lists(run_url: str, name: str) -> TextLists:
 def picture_lists(run_url: str, name: str) -> PictureLists:
     """The lists of pictures that a run's folder holds."""
     arrays = _unpacked(Store(run_url).read(name))
-    return PictureLists(PictureHashes(*arrays[:3]), PictureHashes(*arrays[3:6]), arrays[6])
+    return PictureLists(PictureHashes(*arrays[:4]), PictureHashes(*arrays[4:8]), arrays[8])
 
 
 def _entries(urls: list[str]) -> Iterator[Entry]:

@@ -18,6 +18,7 @@ from schemas.errors import InputError
 
 _CHUNK_BITS = 16
 _BYTES = {"sha256": 32, "md5": 16, "phash": 8, "pdq": 32}
+_EXACT = ("sha256", "md5")
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 _KIND_OF_DIGITS = {2 * size: kind for kind, size in _BYTES.items() if kind != "pdq"}
 
@@ -94,8 +95,8 @@ def _masks(max_bits: int) -> NDArray[np.int64]:
 class PictureHashes:
     """One list of picture hashes, of all kinds."""
 
-    def __init__(self, exact: Hashes, phash: NDArray[np.uint8], pdq: NDArray[np.uint8]) -> None:
-        self._exact, self._phash, self._pdq = exact, phash, pdq
+    def __init__(self, sha256: Hashes, md5: Hashes, phash: NDArray[np.uint8], pdq: NDArray[np.uint8]) -> None:
+        self._sha256, self._md5, self._phash, self._pdq = sha256, md5, phash, pdq
 
     @classmethod
     def made_of(cls, entries: Iterable[Entry]) -> "PictureHashes":
@@ -104,41 +105,39 @@ class PictureHashes:
         Raises:
             InputError: an entry is no hash.
         """
-        found = {"exact": bytearray(), "phash": bytearray(), "pdq": bytearray()}
+        found = {kind: bytearray() for kind in _BYTES}
         for entry in entries:
             kind, data = picture_hash(entry)
-            if kind in found:
-                found[kind] += data
-            else:
-                found["exact"] += data[:8]
-        exact = np.unique(np.frombuffer(found["exact"], dtype=">u8").astype(np.uint64))
+            found[kind] += data[:8] if kind in _EXACT else data
+        sha256, md5 = (np.unique(np.frombuffer(found[kind], dtype=">u8").astype(np.uint64)) for kind in _EXACT)
         phash, pdq = (
             np.unique(np.frombuffer(found[kind], dtype=np.uint8).reshape(-1, _BYTES[kind]), axis=0)
             for kind in ("phash", "pdq")
         )
-        return cls(exact, phash, pdq)
+        return cls(sha256, md5, phash, pdq)
 
     @property
-    def looks(self) -> set[str]:
-        """Which hashes of how pictures look are among them: phash, pdq."""
-        return {kind for kind, hashes in (("phash", self._phash), ("pdq", self._pdq)) if len(hashes)}
+    def measured(self) -> set[str]:
+        """Which hashes are among them that not every picture has: md5, phash, pdq."""
+        return {kind for kind, hashes in zip(_BYTES, self.arrays(), strict=True) if len(hashes)} - {"sha256"}
 
     def arrays(self) -> Iterator[NDArray[np.generic]]:
         """What the constructor takes."""
-        yield from (self._exact, self._phash, self._pdq)
+        yield from (self._sha256, self._md5, self._phash, self._pdq)
 
     def indexed(self, max_phash_distance: int, max_pdq_distance: int) -> "PictureIndex":
         """The list, ready for questions."""
         return PictureIndex(
-            self._exact, NearHashes(self._phash, max_phash_distance), NearHashes(self._pdq, max_pdq_distance)
+            {"sha256": self._sha256, "md5": self._md5},
+            {"phash": NearHashes(self._phash, max_phash_distance), "pdq": NearHashes(self._pdq, max_pdq_distance)},
         )
 
 
 class PictureIndex:
     """A list of picture hashes that answers questions."""
 
-    def __init__(self, exact: Hashes, phash: NearHashes, pdq: NearHashes) -> None:
-        self._exact, self._near = exact, {"phash": phash, "pdq": pdq}
+    def __init__(self, exact: dict[str, Hashes], near: dict[str, NearHashes]) -> None:
+        self._exact, self._near = exact, near
 
     def find(self, hashes: dict[str, bytes | None]) -> tuple[str, int] | None:
         """(kind, distance in bits) of the first of a picture's hashes that the list holds; those that are None are not known."""
@@ -148,6 +147,6 @@ class PictureIndex:
             if kind in self._near:
                 if (distance := self._near[kind].distance(data)) is not None:
                     return kind, distance
-            elif member(np.frombuffer(data[:8], dtype=">u8").astype(np.uint64), self._exact)[0]:
+            elif member(np.frombuffer(data[:8], dtype=">u8").astype(np.uint64), self._exact[kind])[0]:
                 return kind, 0
         return None

@@ -169,14 +169,15 @@ def _listed(row: dict[str, Any], lists: PictureLists) -> tuple[DropReason, float
     """The reason of a picture that is on a list, with its distance in bits.
 
     Raises:
-        ConfigError: a list holds hashes of how pictures look, and this one was fetched without: nothing would be found.
+        ConfigError: a list holds hashes that this picture was fetched without: nothing would be found.
     """
-    if row["kind"] == "image" and (lacking := sorted(kind for kind in lists.looks if row[kind] is None)):
+    hashes = {"md5": row["source_md5"], "phash": row["phash"], "pdq": row["pdq"]}
+    if row["kind"] == "image" and (lacking := sorted(kind for kind in lists.measured if hashes[kind] is None)):
         raise ConfigError(
             f"the lists of pictures hold hashes ({', '.join(lacking)}) that pictures of this run were fetched without: "
             f"run m3w fetch with images.{'pdq' if 'pdq' in lacking else 'measure'} = true first"
         )
-    drop = lists.refused(row["source_sha256"], row["source_md5"], row["phash"], row["pdq"])
+    drop = lists.refused(row["source_sha256"], *hashes.values())
     drop = drop or lists.refused(row["sha256"], None, None, None)  # that of the member, which shards show
     return (drop.reason, _number(drop.value), np.nan) if drop else None
 
