@@ -21,7 +21,7 @@ from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import tokens_of
 from trainer.model.vision import VisionEncoder
 from trainer.ranks import Ranks
-from trainer.step import NotFinite
+from trainer.step import NotFinite, Step
 
 TOKENS = tokens_of(tokenizer(), 300)
 CONFIG = ContrastiveConfig(
@@ -90,10 +90,10 @@ def sets_of(folder: Path, samples: list[Sample]) -> ContrastiveConfig:
     return msgspec.structs.replace(CONFIG, sets={"pairs": one, "again": msgspec.structs.replace(one, weight=0.2)})
 
 
-def contrasted(towers: Towers, config: ContrastiveConfig, ranks: Ranks = Ranks()) -> list[dict[str, float]]:
+def contrasted(towers: Towers, config: ContrastiveConfig, ranks: Ranks = Ranks()) -> list[Step]:
     """What each update says."""
     stream = Stream(config.sets, TOKENS, SIDE, rank=ranks.rank, ranks=ranks.ranks, total=ranks.counts)
-    return [step.losses for step in contrast(towers, adam(towers, config.optim), stream, TOKENS, config, ranks)]
+    return list(contrast(towers, adam(towers, config.optim), stream, TOKENS, config, ranks))
 
 
 def one_of_two(rank: int, folder: Path, config: ContrastiveConfig) -> None:
@@ -106,7 +106,7 @@ def one_of_two(rank: int, folder: Path, config: ContrastiveConfig) -> None:
     loss = two_terms(pictures, texts, given[2][half], given[3][half], torch.ones(()), 0.1, ranks).sum()
     loss.backward()
     towers = Towers(msgspec.structs.replace(config, seed=rank), TOKENS).double()
-    losses = contrasted(towers, config, ranks)
+    losses = [step.losses for step in contrasted(towers, config, ranks)]
     nobody = msgspec.structs.replace(SIDE, mean=(math.nan,) * 3)
     with pytest.raises(NotFinite) as raised:
         contrasted(towers, msgspec.structs.replace(config, media=nobody if rank else SIDE), ranks)
@@ -140,7 +140,7 @@ def test_two_ranks_are_one(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.cat([part[2] for part in parts]), texts.grad)
 
     alone = Towers(config, TOKENS).double()
-    losses = contrasted(alone, config)
+    losses = [step.losses for step in contrasted(alone, config)]
     for _, _, _, told, weights, error in parts:
         assert all(step == pytest.approx(one, rel=1e-9) for step, one in zip(told, losses, strict=True))
         for name, weight in alone.state_dict().items():
@@ -156,7 +156,8 @@ def test_copies_do_not_push_each_other_away(tmp_path: Path) -> None:
         for one in samples:
             one.members[shared] = samples[0].members[shared]
         config = msgspec.structs.replace(sets_of(tmp_path / name, samples), updates=1, smoothing=0.0)
-        assert [{"pairs": 0.0, "again": 0.0}] == contrasted(Towers(config, TOKENS), config)
+        (step,) = contrasted(Towers(config, TOKENS), config)
+        assert {"pairs": 0.0, "again": 0.0} == step.losses
 
 
 def test_from_pairs_to_an_encoder(tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_from_pairs_to_an_encoder(tmp_path: Path) -> None:
     config = sets_of(tmp_path, [pair(16 * number) for number in range(16)])
     towers = Towers(config, TOKENS)
     before = {name: one.clone() for name, one in towers.state_dict().items()}
-    losses = [step["pairs"] for step in contrasted(towers, config)]
+    losses = [step.losses["pairs"] for step in contrasted(towers, config)]
 
     assert 4 == len(losses)
     assert losses[-1] < losses[0]
@@ -176,6 +177,45 @@ def test_from_pairs_to_an_encoder(tmp_path: Path) -> None:
     pixels = torch.randn(2, 1, 3, 16, 16)
     torch.testing.assert_close(again(pixels), towers.encoder(pixels), rtol=0, atol=0)
     assert '"image_std"' in (tmp_path / "vision" / "preprocessor_config.json").read_text()
+
+
+def test_what_an_update_says(tmp_path: Path) -> None:
+    """What there was of it, the temperature that it computed with, and of each pair its loss and where it was read: a set's loss is the mean over its whole pairs."""
+    samples = [pair(16 * number) for number in range(16)]
+    samples[5].members["png"] = b"no picture"
+    config = sets_of(tmp_path, samples)
+    first, second = contrasted(Towers(config, TOKENS), config)[:2]  # an epoch of both sets
+
+    assert [0, 1] == [first.number, second.number]
+    assert [16, 16] == [first.examples, second.examples]
+    assert 30 == first.images + second.images
+    assert 2 == len(first.faults + second.faults)
+    assert first.scale == pytest.approx(1 / 0.07)
+    assert second.scale not in (None, first.scale)
+    for name in config.sets:
+        told = [*first.samples[name], *second.samples[name]]
+        assert 16 == len({origin for _, origin in told})
+        assert [0.0] == [nll for nll, origin in told if nll == 0 and origin.endswith(samples[5].key)]
+        for step in (first, second):
+            nlls = [nll for nll, _ in step.samples[name] if nll]
+            assert step.losses[name] == pytest.approx(sum(nlls) / len(nlls))
+
+
+def test_computing_in_bfloat16(tmp_path: Path) -> None:
+    """Products of both towers are in it, weights and what comes of cosines are not; losses are those of float32 to its rounding."""
+    config = sets_of(tmp_path, [pair(16 * number) for number in range(16)])
+    towers = Towers(msgspec.structs.replace(config, dtype="bfloat16"), TOKENS)
+    seen = set()
+    for part in towers.modules():
+        if isinstance(part, (torch.nn.Linear, torch.nn.Conv2d)):
+            part.register_forward_hook(lambda part, given, made: seen.add(made.dtype))
+    steps = contrasted(towers, config)
+
+    assert {torch.bfloat16} == seen
+    assert {torch.float32} == {one.dtype for one in towers.parameters()}
+    whole = contrasted(Towers(config, TOKENS), config)
+    assert steps[0].losses != whole[0].losses
+    assert steps[-1].losses == pytest.approx(whole[-1].losses, rel=0.02)
 
 
 @pytest.mark.parametrize(

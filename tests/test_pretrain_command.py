@@ -2,13 +2,17 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobs import pretrain as pretraining
 from jobs.cli import main
 from tests.test_stream import pair, write
 from tests.tiny_models import tokenizer
+from trainer.data.stream import Stream
 
 LANGUAGE = """
 shards = ["{}"]
@@ -37,6 +41,11 @@ held_out.others = {{shards = ["{}"], batch = 4, example.tokens = 32}}
 """
 
 
+def logged(out: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log."""
+    return [json.loads(text) for text in (out / "log.jsonl").read_text().splitlines()]
+
+
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
     """Pairs in two shards."""
@@ -58,7 +67,12 @@ def test_from_shards_to_a_held_out_loss(shards: Path, tmp_path: Path, capsys: py
     assert 2 == main(pretrain)
     assert "holds a model already" in capsys.readouterr().err
     assert 0 == main(["pretrain", "vision", str(tmp_path / "vision.toml"), "--out", str(vision)])
-    assert "2 of 2  pairs " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "2 of 2  0 s left  pairs " in shown
+    assert "examples/s" in shown
+    assert [0, 1] == [one["number"] for one in logged(vision)]
+    assert [0, 1, 2] == [one["number"] for one in logged(language)]
+    assert "gates" not in shown
     assert "updates = 2" in (vision / "config.toml").read_text()
     assert 0 == main(["train", str(tmp_path / "train.toml"), "--out", str(model)])
 
@@ -78,11 +92,32 @@ def test_an_encoder_goes_on(shards: Path, tmp_path: Path, capsys: pytest.Capture
     command = ["pretrain", "vision", str(tmp_path / "vision.toml"), *more]
     assert 0 == main([*command, str(tmp_path / "whole")])
     shutil.copytree(tmp_path / "whole" / "step-00000002", tmp_path / "killed" / "step-00000002")
+    shutil.copy(tmp_path / "whole" / "log.jsonl", tmp_path / "killed")
     assert 2 == main([*command, str(tmp_path / "killed")])
     assert "--resume" in capsys.readouterr().err
     assert 0 == main([*command, str(tmp_path / "killed"), "--resume"])
     whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
     assert whole == killed
+    whole, killed = ([one["losses"] for one in logged(tmp_path / name)] for name in ("whole", "killed"))
+    assert whole == killed
+
+
+def test_an_encoder_that_hangs(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watchdog says what it is at."""
+    said: list[str] = []
+    following = Stream._next
+
+    def late(stream: Stream, steps: Any) -> Any:
+        time.sleep(1)
+        return following(stream, steps)
+
+    monkeypatch.setattr(Stream, "_next", late)
+    monkeypatch.setattr(pretraining, "give_up", said.append)
+    tokenizer().save_pretrained(tmp_path / "tokenizer")
+    (tmp_path / "vision.toml").write_text(VISION.format(tmp_path / "tokenizer", shards))
+    settings = ["--set", "hang_s=0.3", "--set", "updates=1"]
+    assert 0 == main(["pretrain", "vision", str(tmp_path / "vision.toml"), *settings, "--out", str(tmp_path / "out")])
+    assert ["no rank went on for 0.3 s (hang_s): rank 0 hangs, it reads the batch of update 1"] == said
 
 
 @pytest.mark.parametrize(
