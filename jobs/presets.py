@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 PRESETS = ("m3w", "obelics")
 TRAINING = ("tiny", "smol", "flamingo-3b", "flamingo-9b", "flamingo-80b", "demo")
-PRETRAINING = ("demo-language", "demo-vision")
+PRETRAINING = ("demo-language", "demo-vision", "flamingo-vision")
 
 
 def read_config(name: str, settings: Sequence[str] = ()) -> "Config":

@@ -12,16 +12,21 @@ import torch
 from torch import distributed
 from torch.nn import functional as F
 
+from jobs.presets import PRETRAINING, toml_of
 from schemas.errors import ConfigError
+from schemas.settings import read_settings
 from schemas.shard import Sample
 from tests.test_stream import PAIRS, SIDE, pair, write
-from tests.tiny_models import tokenizer, vision
-from trainer.contrastive import ContrastiveConfig, TextTowerConfig, Towers, adam, contrast, save_vision, two_terms
+from tests.tiny_models import language, tokenizer, vision
+from trainer.contrastive import ContrastiveConfig, TextTowerConfig, Towers, adam, contrast, save_vision
 from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import tokens_of
+from trainer.load import load_frozen, normalisation
+from trainer.model.config import ModelConfig
 from trainer.model.vision import VisionEncoder
 from trainer.ranks import Ranks
 from trainer.step import NotFinite, Step
+from trainer.two_terms import two_terms
 
 TOKENS = tokens_of(tokenizer(), 300)
 CONFIG = ContrastiveConfig(
@@ -216,6 +221,55 @@ def test_computing_in_bfloat16(tmp_path: Path) -> None:
     whole = contrasted(Towers(config, TOKENS), config)
     assert steps[0].losses != whole[0].losses
     assert steps[-1].losses == pytest.approx(whole[-1].losses, rel=0.02)
+
+
+def test_the_encoder_is_clipped_by_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its gradient is within its weights' share; that of all else within its norm; what is told is the norm before."""
+    config = sets_of(tmp_path, [pair(16 * number) for number in range(16)])
+    limits = {"optim": msgspec.structs.replace(config.optim, clip=1e-3), "unit_clip": 1e-3, "updates": 1}
+    config = msgspec.structs.replace(config, **limits)
+    towers, grads = Towers(config, TOKENS), {}
+    weights = {name: one.clone() for name, one in towers.named_parameters()}
+
+    def kept(*_: object) -> None:
+        grads.update({name: one.grad.clone() for name, one in towers.named_parameters() if one.grad is not None})
+
+    monkeypatch.setattr(torch.optim.Adam, "step", kept)
+    (step,) = contrasted(towers, config)
+    rest = [grad.norm() for name, grad in grads.items() if not name.startswith("vision.")]
+
+    assert step.norm > 0.01
+    assert float(torch.stack(rest).norm()) == pytest.approx(1e-3, rel=0.01)
+    layer = next(name for name in grads if name.endswith("layers.0.mlp.fc1.weight") and name.startswith("vision."))
+    torch.testing.assert_close(grads[layer].norm(dim=1), 1e-3 * weights[layer].norm(dim=1))
+
+
+def test_an_nfnet_of_timm(tmp_path: Path) -> None:
+    """It is contrasted, clipped by units, and comes back from its folder with the mean and deviation that it was contrasted with."""
+    pytest.importorskip("timm")
+    config = sets_of(tmp_path, [pair(16 * number) for number in range(16)])
+    nfnet = {"model_type": "timm_wrapper", "architecture": "test_nfnet"}
+    media = msgspec.structs.replace(SIDE, side=64)
+    config = msgspec.structs.replace(config, vision=nfnet, unit_clip=0.01, media=media, dtype="bfloat16")
+    towers = Towers(config, TOKENS)
+    assert 4 == len(
+        list(contrast(towers, adam(towers, config.optim), Stream(config.sets, TOKENS, media), TOKENS, config))
+    )
+    save_vision(towers, 64, config.normalise, tmp_path / "vision")
+    again, _ = load_frozen(ModelConfig(vision=str(tmp_path / "vision"), language=language("llama").config.to_dict()))
+
+    assert config.normalise == normalisation(again, str(tmp_path / "vision"))
+    pixels = torch.randn(2, 1, 3, 64, 64)
+    torch.testing.assert_close(VisionEncoder(again).eval()(pixels), towers.encoder.eval()(pixels), rtol=0, atol=0)
+
+
+def test_the_papers_numbers() -> None:
+    """Those of the preset are the paper's, and `m3w pretrain` says what it leaves open."""
+    config = read_settings(ContrastiveConfig, toml_of("flamingo-vision", PRETRAINING), "flamingo-vision")
+    assert (288, 1376, 0.1, 0.01) == (config.media.side, config.joint, config.smoothing, config.unit_clip)
+    assert (1e-3, "linear", 0) == (config.optim.lr, config.optim.schedule, config.optim.warmup)
+    assert [16_384, 16_384] == [one.batch for one in config.sets.values()]
+    assert "nfnet_f6" == config.vision["architecture"]
 
 
 @pytest.mark.parametrize(

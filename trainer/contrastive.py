@@ -5,9 +5,9 @@
     ids ────▶ BERT ─────▶ mean over tokens ───▶ map ──▶ unit vectors ─┘
 
 Batches are those of `Stream` over sets of pairs; each set is a loss by itself, weighted, and their gradients are added up, so that no set is told apart
-by its source. With many ranks the negatives are those of all of them. Two pairs with one caption, or with one picture, are no negatives of each other.
+by its source (`trainer.two_terms`).
 
-Shapes: B pairs of this rank, N pairs of all, L tokens, E channels of the joint space.
+Shapes: B pairs of this rank, L tokens, E channels of the joint space.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, BertConfig, BertModel, CLIPImageProcessorPil, PreTrainedModel
 
@@ -34,6 +34,8 @@ from trainer.model.vision import VisionEncoder
 from trainer.optim import OptimConfig, rate
 from trainer.ranks import Ranks
 from trainer.step import Step, not_finite, step_of
+from trainer.two_terms import two_terms
+from trainer.unit_clip import clip_units
 
 _MAX_LOG_SCALE = math.log(100)  # CLIP 2.5
 
@@ -54,7 +56,8 @@ class ContrastiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     `sets` are pairs; `tokenizer`, a folder or a name of the hub, is for their texts; `vision` is any vision model of transformers by its configuration:
     `model_type`, and the fields of that type. `smoothing` is the share of a label that goes to all that it is told apart from; `workers` are processes that
     read and decode beside each rank; every `save_every` updates there is a checkpoint. `dtype` is that of activations; weights are float32. The negatives of a
-    pair are a whole batch, so sets have no `micro_batch`. `hang_s`, `tensorboard` and `wandb` are as in `TrainConfig`.
+    pair are a whole batch, so sets have no `micro_batch`. With `unit_clip` the encoder's gradient is clipped by units (`trainer.unit_clip`), and `optim.clip` is
+    for that of all else. `hang_s`, `tensorboard` and `wandb` are as in `TrainConfig`.
     """
 
     sets: dict[str, SetConfig]
@@ -70,6 +73,7 @@ class ContrastiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     optim: OptimConfig = OptimConfig(
         lr=1e-3, warmup=0, schedule="linear", decay=0.0
     )  # Flamingo B.1.3; the clip is ours
+    unit_clip: Annotated[float, msgspec.Meta(gt=0)] | None = None  # Flamingo B.1.3 has 0.01 on its NFNet
     workers: Annotated[int, msgspec.Meta(ge=0)] = 2
     hang_s: Annotated[float, msgspec.Meta(gt=0)] = 600  # ours
     seed: int = 0
@@ -170,7 +174,7 @@ def contrast(
         ranks.add_gradients(trained)
         losses = dict(zip((batch.set for batch in step), ranks.add(parts).tolist(), strict=True))
         ranks.at(f"makes update {number + 1:,}")
-        norm = nn.utils.clip_grad_norm_(trained, config.optim.clip)
+        norm = _clip(towers, config)
         if not torch.isfinite(norm):
             raise not_finite(number, losses, step, ranks)
         scale, lr = float(towers.scale.detach()), rate(number, config.updates, config.optim)
@@ -182,46 +186,22 @@ def contrast(
         yield step_of(number, step, nlls, losses, norm, lr, began, waited, ranks, scale=scale)
 
 
+def _clip(towers: Towers, config: ContrastiveConfig) -> Tensor:
+    """The norm of the whole gradient before it is clipped."""
+    norm = nn.utils.get_total_norm(one.grad for one in towers.parameters() if one.grad is not None)
+    by_units = set(towers.vision.parameters()) if config.unit_clip is not None else set()
+    if config.unit_clip is not None:
+        clip_units(by_units, config.unit_clip)
+    nn.utils.clip_grad_norm_([one for one in towers.parameters() if one not in by_units], config.optim.clip)
+    return norm
+
+
 def save_vision(towers: Towers, side: int, normalise: Normalisation, folder: Path) -> None:
     """Leaves the vision encoder as `model.vision` takes it: weights, configuration, and the mean and deviation of its pixels."""
     towers.vision.save_pretrained(folder)
     CLIPImageProcessorPil(
         size={"shortest_edge": side}, image_mean=list(normalise.mean), image_std=list(normalise.std)
     ).save_pretrained(folder)
-
-
-def two_terms(
-    pictures_BE: Tensor,
-    texts_BE: Tensor,
-    marks_B2: Tensor,
-    real_B: Tensor,
-    scale: Tensor,
-    smoothing: float = 0.0,
-    ranks: Ranks = Ranks(),
-) -> Tensor:
-    """[B]: of each of a rank's pairs the mean of its losses from picture to text and from text to picture.
-
-    Pairs whose picture or text have the same mark, an int64 of each, are no negatives of each other; those that are not `real` count for nothing.
-    """
-    pictures_NE, texts_NE, marks_N2, real_N = (
-        _gathered(one, ranks) for one in (pictures_BE, texts_BE, marks_B2, real_B)
-    )
-    own_B = torch.arange(len(real_B), device=real_B.device) + ranks.rank * len(real_B)
-    same_BN = (marks_B2[:, None] == marks_N2[None]).any(-1)
-    told_apart_BN = (~same_BN & real_N).scatter(1, own_B[:, None], True)
-    terms = [
-        _nll(scale * one_BE @ other_NE.T, own_B, told_apart_BN, smoothing)
-        for one_BE, other_NE in ((pictures_BE, texts_NE), (texts_BE, pictures_NE))
-    ]
-    return torch.stack(terms).mean(0) * real_B
-
-
-def _nll(logits_BN: Tensor, own_B: Tensor, told_apart_BN: Tensor, smoothing: float) -> Tensor:
-    """[B]: of each row's own column among those that it is told apart from, and itself."""
-    log_p_BN = logits_BN.masked_fill(~told_apart_BN, -torch.inf).log_softmax(-1)
-    own_nll_B = -log_p_BN.gather(1, own_B[:, None])[:, 0]
-    others_B = -torch.where(told_apart_BN, log_p_BN, 0).sum(1) / told_apart_BN.sum(1)
-    return (1 - smoothing) * own_nll_B + smoothing * others_B
 
 
 def _backward(
@@ -269,28 +249,6 @@ def _captions(batch: Batch, tokens: Tokens) -> list[str]:
 def _mark(data: bytes) -> int:
     """64 bits that two different pictures or texts share by chance alone."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
-
-
-class _Gather(torch.autograd.Function):
-    """The rows of all ranks, in their order; each rank gets back the gradients that all have for its rows."""
-
-    @staticmethod
-    def forward(ctx: Any, one: Tensor, ranks: Ranks) -> Tensor:
-        ctx.ranks = ranks
-        rows = [torch.empty_like(one) for _ in range(ranks.ranks)]
-        distributed.all_gather(rows, one.contiguous())
-        return torch.cat(rows)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        ranks: Ranks = ctx.ranks
-        return ranks.add(grads[0].clone()).chunk(ranks.ranks)[ranks.rank], None
-
-
-def _gathered(one: Tensor, ranks: Ranks) -> Tensor:
-    """The rows of all ranks, or of the one that there is."""
-    gathered: Tensor = one if ranks.ranks == 1 else _Gather.apply(one, ranks)
-    return gathered
 
 
 def _bert(config: ContrastiveConfig, tokens: Tokens) -> BertConfig:

@@ -78,7 +78,7 @@ def load_model(
         prepare(model, compute, ranks)
     initialise(model, seed)
     tokenizer = load_tokenizer("model.tokenizer", config.tokenizer or str(config.language))
-    normalise = normalise or _normalisation(vision, config.vision)
+    normalise = normalise or normalisation(vision, config.vision)
     return Loaded(model=model, tokens=tokens_of(tokenizer, model.eoc), normalise=normalise)
 
 
@@ -129,7 +129,7 @@ def outline(config: ModelConfig) -> Flamingo:
         return Flamingo(vision, language, config)
 
 
-def _normalisation(vision: PreTrainedModel, name: str) -> Normalisation:
+def normalisation(vision: PreTrainedModel, name: str) -> Normalisation:
     """That of a model's image processor; models of timm say it in their own configuration."""
     stated = getattr(vision.config, "pretrained_cfg", None)
     if stated is None:
