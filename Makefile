@@ -6,6 +6,7 @@ BIN := .venv/bin
 EXTRAS := s3,nsfw,dev
 LOCKED := trainer nsfw s3 gcs test dev bench
 WORKERS ?= 4
+CLUSTER ?= .cluster
 export UV_PYTHON_DOWNLOADS := never
 
 # uv of the PATH if it runs, else the one that setup puts into the environment.
@@ -15,10 +16,10 @@ INSTALL = install() { $(UV) pip install --quiet --python $${into:-$(BIN)}/python
     echo "uv could not; trying pip" >&2; $${into:-$(BIN)}/python -m ensurepip >/dev/null 2>&1; \
     $${into:-$(BIN)}/python -m pip install --quiet "$$@"; }; }; install
 
-.PHONY: help setup demo demo-train test test-slow lint format bench bench-trainer bench-gpu lock wheel clean
+.PHONY: help setup demo demo-train test test-slow lint format bench bench-trainer bench-gpu cluster cluster-stop lock wheel clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: .venv/installed ## the environment in .venv, with pinned versions
 
@@ -54,6 +55,27 @@ test: .venv/dev-installed ## all tests but the slow ones
 
 test-slow: .venv/dev-installed ## tests that take minutes, such as building and installing the wheel
 	@$(BIN)/python -m pytest -m slow
+
+# Flink's jars as the Python index has them; Beam's job server with its 160 jars from Maven's. A new version there asks for both again.
+$(CLUSTER)/flink/installed: .venv/installed
+	@$(INSTALL) --no-deps --target $(CLUSTER)/flink apache-flink-libraries==1.19.3
+	@touch $@
+
+$(CLUSTER)/job-server/installed: jobs/cluster/job-server.xml
+	@for name in java mvn; do command -v $$name >/dev/null || { \
+	    echo "the cluster needs Java 17 and Maven, and $$name is not on the PATH" >&2; exit 3; }; done
+	@echo "getting Beam's job server by Maven into $(CLUSTER)"
+	@rm -rf $(@D)
+	@mvn --quiet --batch-mode -Dstyle.color=never --file $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(abspath $(@D))
+	@touch $@
+
+CLUSTER_INSTALLED := $(CLUSTER)/job-server/installed $(CLUSTER)/flink/installed
+
+cluster: .venv/installed $(CLUSTER_INSTALLED) ## a development cluster on the loopback: Flink, job server, workers, S3 server
+	@$(BIN)/python -m jobs.cluster start $(CLUSTER)
+
+cluster-stop: ## ends just that
+	@$(BIN)/python -m jobs.cluster stop $(CLUSTER)
 
 lint: .venv/dev-installed ## format, lint and types, without changing anything
 	@$(BIN)/ruff format --check .
@@ -100,5 +122,6 @@ wheel: setup ## the wheel, in dist/
 	@$(UV) build --quiet --wheel --out-dir dist . && ls dist/*.whl
 
 clean: ## everything that the commands above made
-	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis m3w-demo m3w-demo-train
+	! test -e $(CLUSTER)/state.json || $(BIN)/python -m jobs.cluster stop $(CLUSTER)
+	rm -rf $(CLUSTER) .venv .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis m3w-demo m3w-demo-train
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

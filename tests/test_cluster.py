@@ -1,0 +1,101 @@
+"""The parts of the development cluster that need no Java: what its processes are told, and which of them are ours to end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from jobs.cluster import start, state
+from jobs.cluster.__main__ import main
+from jobs.cluster.configuration import Ports, commands, flink_config, hosts, task_manager_flags
+from jobs.cluster.state import Cluster, Process
+from schemas.errors import SurroundingsError
+
+PORTS = Ports(job=1, artifact=2, expansion=3, rest=4, rpc=5, blob=6, workers=7, s3=8)
+
+
+def sleeper() -> tuple[subprocess.Popen[bytes], int]:
+    """A process that leads a session of its own, and the id of its child."""
+    inner = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout as printed:
+        return process, int(printed.readline())
+
+
+def test_flink_listens_on_the_loopback_only() -> None:
+    """Every address of the configuration is of this machine; a task manager is one slot; the ports are those that were found."""
+    settings = dict(line.split(": ") for line in flink_config(Path("/x"), PORTS, 2).splitlines())
+
+    assert {"127.0.0.1"} == {value for key, value in settings.items() if key.endswith((".address", "host", "-address"))}
+    assert ("4", "5", "6") == tuple(settings[key] for key in ("rest.port", "jobmanager.rpc.port", "blob.server.port"))
+    assert "1" == settings["taskmanager.numberOfTaskSlots"]
+
+
+def test_a_task_manager_has_a_pool_of_its_own() -> None:
+    """Each takes another loopback address for localhost, and a pool listens there; Flink's flags are those that it computed."""
+    printed = "log line\nBASH_JAVA_UTILS_EXEC_RESULT:-Xmx1m -Xms1m\nBASH_JAVA_UTILS_EXEC_RESULT:-D a=b\n"
+    of = commands(Path("/x"), PORTS, 2, task_manager_flags(printed))
+
+    assert ["127.0.0.1:7", "127.0.0.2:7"] == [of[f"workers-{number}"][-1] for number in (1, 2)]
+    assert "127.0.0.2 localhost here\n" == hosts(2, "here")
+    assert "-Djdk.net.hosts.file=/x/conf/hosts-2" in of["task-manager-2"]
+    assert {"-Xmx1m", "-D", "a=b"} <= set(of["task-manager-1"])
+    assert ["s3", "job-manager", "workers-1", "task-manager-1", "workers-2", "task-manager-2", "job-server"] == list(of)
+
+
+def test_stop_ends_our_processes_with_their_children_and_no_other(tmp_path: Path) -> None:
+    """A process that has the id of one of ours, but was born at another moment, is somebody else's."""
+    (ours, child), (other, _) = sleeper(), sleeper()
+    try:
+        processes = {
+            "ours": Process(pid=ours.pid, born=state.born(ours.pid)),
+            "other": Process(pid=other.pid, born="1"),
+        }
+        state.write(tmp_path, Cluster(ports=PORTS, task_managers=2, processes=processes))
+
+        assert ["other"] == state.read(tmp_path).missing()  # type: ignore[union-attr]
+        assert start.stop(tmp_path)
+        assert ours.wait(timeout=5) < 0
+        assert "" == state.born(child)
+        assert other.poll() is None
+        assert not start.stop(tmp_path)
+    finally:
+        for process in (ours, other):
+            if process.poll() is None:
+                os.killpg(process.pid, 9)
+            process.wait()
+
+
+def test_no_process_is_born_at_no_moment() -> None:
+    """What is not there has no birth; what is, has one that stays."""
+    assert "" == state.born(2**22 + 1)
+    assert "" != state.born(os.getpid()) == state.born(os.getpid())
+
+
+def test_state_of_something_else_is_one_line(tmp_path: Path) -> None:
+    """A state that cannot be read names its file, and nothing is ended."""
+    (tmp_path / state.STATE).write_bytes(msgspec.json.encode({"x": 1}))
+
+    with pytest.raises(SurroundingsError, match=r"state\.json is not the state of a cluster"):
+        start.stop(tmp_path)
+
+
+def test_missing_software_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No Java, no jars: what is missing, and how to come by it; a cluster that nobody started is none to stop."""
+    for path, line in (("/nowhere", "Java 17"), (str(tmp_path), "make cluster")):
+        (tmp_path / "java").touch(mode=0o755)
+        monkeypatch.setenv("PATH", path)
+        monkeypatch.setattr(sys, "argv", ["cluster", "start", str(tmp_path)])
+        assert 3 == main()
+        assert line in capsys.readouterr().err
+    for command, code in (("status", 3), ("stop", 0)):
+        monkeypatch.setattr(sys, "argv", ["cluster", command, str(tmp_path)])
+        assert code == main()
+        assert "no cluster" in capsys.readouterr().out
