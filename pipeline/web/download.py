@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import TypeVar, cast
 
 import uvloop
 
@@ -33,6 +34,22 @@ _ANSWER_BYTES = 1024  # what an answer without a body counts
 _NO_CONNECTION = frozenset(
     {DropReason.CONNECTION_FAILED, DropReason.TIMEOUT, DropReason.DNS_FAILED, DropReason.TLS_FAILED}
 )
+
+
+Callback = TypeVar("Callback", bound=Callable[..., None])
+
+
+def _guarded(callback: Callback) -> Callback:
+    """A callback of the loop whose faults the caller's thread raises; the loop would log them, and the caller wait for ever."""
+
+    @functools.wraps(callback)
+    def called(self: "Line", *arguments: object) -> None:
+        try:
+            callback(self, *arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
+            self._arrived.put(error)
+
+    return cast("Callback", called)
 
 
 def download(
@@ -74,6 +91,7 @@ class Line(AbstractContextManager["Line"]):
         self._tasks: set[asyncio.Task[Answer | None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._untold = (0, 0)  # bytes of memory and disk that the caller took, and the loop does not know of
+        self._ready = threading.Event()  # there is a client, or an error in its place
         self._thread = threading.Thread(target=self._work, name="m3w-fetch", daemon=True)
 
     def ask(self, requests: Sequence[Request], later: Sequence[Request] = ()) -> Iterator[Answer]:
@@ -85,6 +103,7 @@ class Line(AbstractContextManager["Line"]):
         user_agent(self._config)
         if not self._thread.ident:
             self._thread.start()
+            self._ready.wait()
         self._tell(self._take, requests, later)
         for _ in requests:
             arrived = self._arrived.get()
@@ -128,12 +147,14 @@ class Line(AbstractContextManager["Line"]):
         except BaseException as error:  # noqa: BLE001 - a fault of ours: the caller's thread raises it
             self._arrived.put(error)
         finally:
+            self._ready.set()
             self._loop.close()
 
     async def _run(self) -> None:
         self._client = Client(
             self._config, self._images, self._turns, self._memory, self._disk, self._give_up, self._pump
         )
+        self._ready.set()
         try:
             if self._until is not None:
                 self._loop.call_later(max(self._until - time.time(), 0.0), self._pump)
@@ -144,6 +165,7 @@ class Line(AbstractContextManager["Line"]):
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._client.close()
 
+    @_guarded
     def _take(self, requests: Sequence[Request], later: Sequence[Request]) -> None:
         """Queues requests by host."""
         hosts = set()
@@ -157,6 +179,7 @@ class Line(AbstractContextManager["Line"]):
         self._client.expect(hosts, {ask.host for ask in map(Ask, later) if ask.go_to(ask.request.url)})
         self._pump()
 
+    @_guarded
     def _pump(self) -> None:
         """Starts whatever may be asked now, and comes again when more may."""
         if self._stopped.is_set():
@@ -175,6 +198,7 @@ class Line(AbstractContextManager["Line"]):
         if self._timer is None and at is not None:
             self._timer = self._loop.call_at(at, self._wake)
 
+    @_guarded
     def _wake(self) -> None:
         self._timer = None
         self._pump()
@@ -184,6 +208,7 @@ class Line(AbstractContextManager["Line"]):
         full = self._memory.held * 2 > self._memory.limit or self._disk.held * 2 > self._disk.limit
         return len(self._tasks) < self._config.connections and not full
 
+    @_guarded
     def _done(self, host: str, task: asyncio.Task[Answer | None]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
@@ -212,6 +237,7 @@ class Line(AbstractContextManager["Line"]):
         for ask in self._turns.drain(host):
             self._put(ask.failed or dropped(ask.request, reason, detail))
 
+    @_guarded
     def _release(self, memory: int, disk: int) -> None:
         self._memory.release(memory)
         self._disk.release(disk)
