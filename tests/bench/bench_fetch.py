@@ -33,7 +33,7 @@ from tests.bench import img2dataset_peer
 from tests.bench.picture_server import ADDRESSES, SIZES_PX, Server, picture, running
 
 PROCESSES = 2
-BUCKETS = 8
+BUCKETS = 16  # as `m3w fetch` has for so few URLs
 FEW = 16  # URLs of a run that is nearly all start
 Client = Callable[[list[str], Path], None]
 AS_IT_COMES: dict[str, object] = {"resize_mode": "no"}
