@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import pytest
 
 from jobs import training
 from jobs.cli import main
-from tests.test_ranks import free_port
+from tests.processes import exit_codes, free_port
 from tests.test_train import configuration, small_models
 from trainer import loop
 from trainer.data.stream import _Steps
@@ -85,10 +84,9 @@ CASES = {"told": told, "not_finite": not_finite, "changed": changed, "full": ful
 
 
 def one_of_two(rank: int, ports: dict[str, int], folder: Path, config: str) -> None:
-    """A process as torchrun would start it, once for each case."""
+    """What each of two processes does, once for each case."""
     for name, case in CASES.items():
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ports[name])}
+        os.environ["MASTER_PORT"] = str(ports[name])
         error = io.StringIO()
         with contextlib.redirect_stderr(error), case(rank):
             code = main(["train", config, "--out", str(folder / name), "--set", "save_every=1"])
@@ -101,15 +99,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Said]]:
     """Of each case how the two ranks ended, and the checkpoints that are left."""
     folder = tmp_path_factory.mktemp("agreed")
     config = str(configuration(small_models(folder / "models"), folder))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_ranks"])
-    ports = {name: free_port() for name in CASES}
-    both = [context.Process(target=one_of_two, args=(rank, ports, folder, config)) for rank in RANKS]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(240)
-        assert 0 == process.exitcode
+    assert [0, 0] == exit_codes(2, one_of_two, {name: free_port() for name in CASES}, folder, config)
     return {
         name: [msgspec.json.decode((folder / f"{name}-{rank}.json").read_bytes(), type=Said) for rank in RANKS]
         + [Said(len(list((folder / name).glob("step-*"))), "")]

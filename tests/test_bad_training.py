@@ -16,6 +16,7 @@ import pytest
 
 from jobs.cli import main
 from schemas.shard import Sample
+from tests.processes import exit_codes
 from tests.test_stream import pair, write
 from tests.test_train import configuration, log, small_models
 
@@ -233,7 +234,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl"}
 
 
-def with_a_worker_that_is_killed(folder: Path) -> None:
+def with_a_worker_that_is_killed(_: int, folder: Path) -> None:
     """A process whose only worker is ended as the system ends what takes too much memory."""
 
     def kill() -> None:
@@ -253,11 +254,7 @@ def with_a_worker_that_is_killed(folder: Path) -> None:
 
 def test_a_worker_that_is_killed(folder: Path) -> None:
     """The run ends with what has happened, and with what to do about it."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_ranks"])
-    process = context.Process(target=with_a_worker_that_is_killed, args=(folder,))
-    process.start()
-    process.join(240)
+    assert [0] == exit_codes(1, with_a_worker_that_is_killed, folder)
     code, said = msgspec.json.decode((folder / "said.json").read_bytes())
 
     assert 3 == code

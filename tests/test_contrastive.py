@@ -1,21 +1,19 @@
 """Contrastive pretraining: the loss against torch's own, what is no negative, what is saved."""
 
 import math
-import multiprocessing
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import torch
-from torch import distributed
 from torch.nn import functional as F
 
 from jobs.presets import PRETRAINING, toml_of
 from schemas.errors import ConfigError
 from schemas.settings import read_settings
 from schemas.shard import Sample
+from tests.processes import exit_codes
 from tests.test_stream import PAIRS, SIDE, pair, write
 from tests.tiny_models import language, tokenizer, vision
 from trainer.contrastive import ContrastiveConfig, TextTowerConfig, Towers, adam, contrast, save_vision
@@ -24,7 +22,7 @@ from trainer.data.tokens import tokens_of
 from trainer.load import load_frozen, normalisation
 from trainer.model.config import ModelConfig
 from trainer.model.vision import VisionEncoder
-from trainer.ranks import Ranks
+from trainer.ranks import Ranks, joined
 from trainer.step import NotFinite, Step
 from trainer.two_terms import two_terms
 
@@ -103,21 +101,19 @@ def contrasted(towers: Towers, config: ContrastiveConfig, ranks: Ranks = Ranks()
 
 def one_of_two(rank: int, folder: Path, config: ContrastiveConfig) -> None:
     """A process with half of the pairs and weights of its own to begin with; leaves its losses, its gradients, its weights, and what it says of a loss that is none."""
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    ranks, half = Ranks(rank=rank, ranks=2), slice(3 * rank, 3 * rank + 3)
-    given = torch.load(folder / "given.pt")
-    pictures, texts = (one[half].requires_grad_() for one in given[:2])
-    loss = two_terms(pictures, texts, given[2][half], given[3][half], torch.ones(()), 0.1, ranks).sum()
-    loss.backward()
-    towers = Towers(msgspec.structs.replace(config, seed=rank), TOKENS).double()
-    losses = [step.losses for step in contrasted(towers, config, ranks)]
-    nobody = msgspec.structs.replace(SIDE, mean=(math.nan,) * 3)
-    with pytest.raises(NotFinite) as raised:
-        contrasted(towers, msgspec.structs.replace(config, media=nobody if rank else SIDE), ranks)
-    left = (loss.detach(), pictures.grad, texts.grad, losses, towers.state_dict(), str(raised.value))
-    torch.save(left, folder / f"{rank}.pt")
-    distributed.destroy_process_group()
+    half = slice(3 * rank, 3 * rank + 3)
+    with joined() as ranks:
+        given = torch.load(folder / "given.pt")
+        pictures, texts = (one[half].requires_grad_() for one in given[:2])
+        loss = two_terms(pictures, texts, given[2][half], given[3][half], torch.ones(()), 0.1, ranks).sum()
+        loss.backward()
+        towers = Towers(msgspec.structs.replace(config, seed=rank), TOKENS).double()
+        losses = [step.losses for step in contrasted(towers, config, ranks)]
+        nobody = msgspec.structs.replace(SIDE, mean=(math.nan,) * 3)
+        with pytest.raises(NotFinite) as raised:
+            contrasted(towers, msgspec.structs.replace(config, media=nobody if rank else SIDE), ranks)
+        left = (loss.detach(), pictures.grad, texts.grad, losses, towers.state_dict(), str(raised.value))
+        torch.save(left, folder / f"{rank}.pt")
 
 
 def test_two_ranks_are_one(tmp_path: Path) -> None:
@@ -128,13 +124,7 @@ def test_two_ranks_are_one(tmp_path: Path) -> None:
     samples = [pair(16 * (number // 2)) for number in range(16)]  # each twice
     samples[5].members["png"] = b"no picture"
     config = sets_of(tmp_path, [Sample(f"{n:03}", one.members) for n, one in enumerate(samples)])
-    forks = multiprocessing.get_context("fork")
-    processes = [forks.Process(target=one_of_two, args=(rank, tmp_path, config)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        assert 0 == process.exitcode
+    assert [0, 0] == exit_codes(2, one_of_two, tmp_path, config)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
 
     loss = two_terms(pictures, texts, both, real, torch.ones(()), 0.1).sum()

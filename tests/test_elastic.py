@@ -1,18 +1,17 @@
 """Runs that are interrupted: another number of ranks goes on with the same samples to the same weights; a killed one from its last whole checkpoint."""
 
 import json
-import multiprocessing
 import os
 import signal
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.processes import exit_codes
 from tests.test_loop import scaled
-from tests.test_ranks import CONFIG, free_port, sets_of
+from tests.test_ranks import CONFIG, sets_of
 from tests.test_stream import SIDE
 from tests.tiny_models import flamingo, tokenizer
 from trainer.checkpoint import Checkpoints, checkpoints, load, trained_weights
@@ -57,16 +56,14 @@ def told(steps: list[Step]) -> list[dict[str, Any]]:
     ]
 
 
-def one_of(rank: int, ranks: int, port: int, folder: Path, updates: int) -> None:
-    """A process as torchrun would start it."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "GLOO_SOCKET_IFNAME": "lo"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def one_of(rank: int, folder: Path, updates: int) -> None:
+    """What each of some processes does."""
     with joined() as here:
         steps = trained(here, folder, updates, shard=True)
     (folder / f"{updates}-{rank}.json").write_text(json.dumps(told(steps)))
 
 
-def killed(folder: Path, moment: str) -> None:
+def killed(_: int, folder: Path, moment: str) -> None:
     """A run of six updates that is killed while its second checkpoint, that after four, is written: before its record is there, or after."""
     write = Files.write_whole
 
@@ -82,13 +79,6 @@ def killed(folder: Path, moment: str) -> None:
     trained(Ranks(), folder, 6, save_every=2)
 
 
-def forks() -> ForkServerContext:
-    """Processes that have imported all this already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_elastic"])
-    return context
-
-
 @pytest.mark.slow
 def test_from_two_ranks_to_one_and_to_three(tmp_path: Path) -> None:
     """Two updates each by two ranks, by one, and by three, sharded: the same samples in the same batches, losses and weights to rounding, as by one all along."""
@@ -96,15 +86,7 @@ def test_from_two_ranks_to_one_and_to_three(tmp_path: Path) -> None:
     whole = told(trained(Ranks(), tmp_path / "alone", 6))
     found: list[dict[str, Any]] = []
     for ranks, updates in ((2, 2), (1, 4), (3, 6)):
-        port = free_port()
-        processes = [
-            forks().Process(target=one_of, args=(rank, ranks, port, tmp_path, updates)) for rank in range(ranks)
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(240)
-            assert 0 == process.exitcode
+        assert [0] * ranks == exit_codes(ranks, one_of, tmp_path, updates)
         of_ranks = [json.loads((tmp_path / f"{updates}-{rank}.json").read_text()) for rank in range(ranks)]
         for parts in zip(*of_ranks, strict=True):
             samples = {
@@ -132,10 +114,7 @@ def test_killed(tmp_path: Path, moment: str, last: int) -> None:
     """SIGKILL, and the run goes on from the last checkpoint that has its record: the same losses and weights as undisturbed, bit for bit."""
     (tmp_path / "whole").mkdir()
     whole = told(trained(Ranks(), tmp_path / "whole", 6))
-    process = forks().Process(target=killed, args=(tmp_path, moment))
-    process.start()
-    process.join(240)
-    assert -signal.SIGKILL == process.exitcode
+    assert [-signal.SIGKILL] == exit_codes(1, killed, tmp_path, moment)
     assert last == int(checkpoints(tmp_path / "run")[-1][-8:])
 
     rest = told(trained(Ranks(), tmp_path, 6))

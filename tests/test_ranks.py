@@ -1,8 +1,6 @@
 """Ranks: two processes that train together come to what one does by itself; pieces of a batch come to the batch."""
 
-import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 from itertools import islice
@@ -15,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from jobs.cli import main
+from tests.processes import exit_codes, free_port
 from tests.test_loop import scaled
 from tests.test_stream import PAIRS, SIDE, TOKENS, document, pair, write
 from tests.test_train import configuration, small_models
@@ -72,22 +71,13 @@ def trained_by(
     }
 
 
-def one_of_two(rank: int, port: int, folder: Path, sets: dict[str, SetConfig]) -> None:
-    """A process as torchrun would start it."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def one_of_two(rank: int, folder: Path, sets: dict[str, SetConfig]) -> None:
+    """What each of two processes does."""
     with joined() as ranks:
         for mean in MEANS:
             save_file(trained_by(ranks, sets, mean), folder / f"{mean}-{rank}.safetensors")
         sharded = ComputeConfig(shard=True, checkpointing=True)
         save_file(trained_by(ranks, sets, compute=sharded), folder / f"sharded-{rank}.safetensors")
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def test_two_ranks_are_one(tmp_path: Path) -> None:
@@ -99,15 +89,7 @@ def test_two_ranks_are_one(tmp_path: Path) -> None:
     ]
     assert any(first != second for first, second in zip(*shown, strict=True))
 
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_ranks"])
-    port = free_port()
-    both = [context.Process(target=one_of_two, args=(rank, port, tmp_path, sets)) for rank in (0, 1)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(240)
-        assert 0 == process.exitcode
+    assert [0, 0] == exit_codes(2, one_of_two, tmp_path, sets)
     alone = {mean: trained_by(Ranks(), sets, mean) for mean in MEANS}
     assert alone["example"]["counts"][:, 3].any()
     assert (alone["example"]["norms"] > CONFIG.clip).any()

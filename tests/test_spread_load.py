@@ -1,8 +1,6 @@
 """A language model that is spread over ranks as it is loaded: the same weights as one that is loaded whole, and no rank has them all."""
 
 import json
-import multiprocessing
-import os
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from schemas.errors import ConfigError
+from tests.processes import exit_codes
 from tests.test_compute import inputs, pixels
-from tests.test_ranks import free_port
 from tests.test_train import small_models
 from tests.tiny_models import flamingo
 from trainer import compute, spread_load
@@ -60,10 +58,8 @@ def of_shares(name: str) -> bool:
     return ".gated." in name and "alpha" not in name
 
 
-def one_of_two(rank: int, port: int, folder: Path) -> None:
-    """A process as torchrun would start it, which tells its weights, and how many values of the layers it ever read or holds."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def one_of_two(rank: int, folder: Path) -> None:
+    """What each of two processes does, which tells its weights, and how many values of the layers it ever read or holds."""
     values: list[int] = []
     read = spread_load.WeightFiles.read
 
@@ -92,15 +88,7 @@ def test_no_rank_has_it_all(tmp_path: Path) -> None:
     small_models(tmp_path)
     tied = LlamaConfig.from_pretrained(tmp_path / "language", tie_word_embeddings=True)
     LlamaForCausalLM(tied).save_pretrained(tmp_path / "language")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_spread_load"])
-    port = free_port()
-    both = [context.Process(target=one_of_two, args=(rank, port, tmp_path)) for rank in (0, 1)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(240)
-        assert 0 == process.exitcode
+    assert [0, 0] == exit_codes(2, one_of_two, tmp_path)
 
     whole = loaded(tmp_path).model
     expected = dict(whole.named_parameters()) | dict(whole.named_buffers())

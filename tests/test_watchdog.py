@@ -1,13 +1,12 @@
 """The watchdog: a rank that stands still is named, and the run ends."""
 
-import multiprocessing
 import os
 import queue
 import sys
 import time
 from pathlib import Path
 
-from tests.test_ranks import free_port
+from tests.processes import exit_codes
 from trainer.ranks import Ranks, joined
 from trainer.watchdog import line, watched
 
@@ -18,10 +17,8 @@ def give_up(said: str) -> None:
     os._exit(3)
 
 
-def one_of_two(rank: int, port: int, folder: Path) -> None:
+def one_of_two(rank: int, folder: Path) -> None:
     """Two updates; in the second rank 1 reads for ever."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     sys.stderr = (folder / f"{rank}.txt").open("w")
     with joined() as ranks, watched(ranks, 1.0, give_up):
         for update in range(2):
@@ -33,17 +30,10 @@ def one_of_two(rank: int, port: int, folder: Path) -> None:
 
 def test_the_rank_that_hangs_is_named(tmp_path: Path) -> None:
     """Of two ranks one sleeps: within seconds both end with an error, and what they say names the one that sleeps and what it was at."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_ranks"])
-    port = free_port()
-    both = [context.Process(target=one_of_two, args=(rank, port, tmp_path)) for rank in (0, 1)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(120)
+    codes = exit_codes(2, one_of_two, tmp_path)
     said = "".join((tmp_path / f"{rank}.txt").read_text() for rank in (0, 1))
 
-    assert all(process.exitcode not in (0, None) for process in both)
+    assert not {0, None} & {*codes}
     assert "rank 1 hangs, it reads the batch of update 1; the others wait, rank 0 adds up numbers" in said
 
 
