@@ -1,4 +1,4 @@
-"""Pictures for tests, made by Pillow: a photograph-like one, its encodings, and parts that encoders do not write."""
+"""Pictures for tests, made by Pillow: a photograph-like one, its encodings, and parts that encoders do not write; and what bytes become."""
 
 import io
 import struct
@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
+
+from pipeline.images import ImageConfig, Picture, prepare
+from schemas.drops import Drop
+
+STORED = ["JPEG", "PNG", "WEBP"]  # formats that are kept
 
 
 def photo(width: int = 96, height: int = 72, mode: str = "RGB") -> Image.Image:
@@ -88,3 +93,17 @@ def wide_profile() -> bytes:
         if name in columns:
             struct.pack_into(">3i", profile, offset + 8, *(round(value * 65536) for value in columns[name]))
     return bytes(profile)
+
+
+def picture(data: bytes, config: ImageConfig = ImageConfig()) -> Picture:
+    """The picture that bytes become; fails where they are dropped."""
+    prepared = prepare(data, config)
+    assert isinstance(prepared, Picture), prepared
+    return prepared
+
+
+def dropped(data: bytes, config: ImageConfig = ImageConfig()) -> Drop:
+    """The drop that bytes become; fails where they are kept."""
+    prepared = prepare(data, config)
+    assert isinstance(prepared, Drop), prepared
+    return prepared
