@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
+from pipeline.images.pixels import DECODER_FAULTS
 from tests.test_stream import SIDE, png
-from trainer.data.media import MediaConfig, MediumError, picture
+from trainer.data.media import _FAULTS, MediaConfig, MediumError, picture
 
 CONFIG = MediaConfig(side=32)
 
@@ -128,6 +129,11 @@ def test_damaged_bytes(format: str) -> None:
 
     assert "broken" in outcomes
     assert outcomes <= {(1, 3, 32, 32), "broken"}
+
+
+def test_what_decoders_raise() -> None:
+    """The pipeline, which writes shards, and the trainer, which imports nothing of it, know the same faults; the pipeline also reads profiles."""
+    assert {*DECODER_FAULTS} == {*_FAULTS, ImageCms.PyCMSError}
 
 
 def test_bombs() -> None:

@@ -25,7 +25,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 # What shards hold; left to itself, Pillow also takes formats that start programs (EPS) or whose decoders few people look at.
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP")
-# What Pillow's decoders were seen to raise on bad bytes: there is no common root.
+# What Pillow's decoders were seen or are documented to raise on bad bytes: there is no common root. The pipeline has the same list, and more of Pillow.
 _FAULTS: Final = (
     OSError,
     SyntaxError,
@@ -34,7 +34,10 @@ _FAULTS: Final = (
     LookupError,
     ArithmeticError,
     AttributeError,
+    AssertionError,
     EOFError,
+    BufferError,
+    MemoryError,
     RuntimeError,
     struct.error,
     zlib.error,
