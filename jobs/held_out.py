@@ -28,10 +28,11 @@ def last(out: Path) -> dict[str, HeldOut]:
 
 
 def table(found: Mapping[str, HeldOut]) -> str:
-    """A line a set."""
+    """A line a set, which says where there is nothing to compare with."""
     lines = [f"{'held out, nats an example':27}{'examples':>10}{'right':>10}{'exchanged':>11}{'z':>8}"]
     lines += [
-        f"{name:27}{one.examples:>10,}{one.right:>10.3f}{one.exchanged:>11.3f}{one.z:>8.1f}"
+        f"{name:27}{one.examples:>10,}{one.right:>10.3f}"
+        + ("  no media to exchange" if one.exchanged is None else f"{one.exchanged:>11.3f}{one.z:>8.1f}")
         for name, one in found.items()
     ]
     return "\n".join(lines)

@@ -72,10 +72,13 @@ class TrainLog:
     def held_out(self, number: int, found: Mapping[str, HeldOut]) -> None:
         """What was found after an update: a table, and numbers for boards."""
         self.say(table(found))
-        numbers = {name: msgspec.to_builtins(one) for name, one in found.items()}
-        self._draw(
-            {f"held_out/{name}/{key}": value for name, one in numbers.items() for key, value in one.items()}, number
-        )
+        numbers = {
+            f"held_out/{name}/{key}": value
+            for name, one in found.items()
+            for key, value in msgspec.structs.asdict(one).items()
+            if value is not None
+        }
+        self._draw(numbers, number)
 
     def say(self, news: str) -> None:
         """A line that stays."""

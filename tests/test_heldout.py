@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from jobs.held_out import last, table
+from jobs.held_out import write as write_line
 from schemas.errors import InputError
+from schemas.shard import Sample
 from tests.test_stream import PAIRS, SIDE, document, pair, write
 from tests.tiny_models import flamingo, tokenizer
 from trainer.data.batch import Batch, collate
@@ -94,7 +97,26 @@ def test_ranks_share_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert getattr(alone, one) == pytest.approx(getattr(found[1], one), rel=1e-5)
 
 
-def test_too_few_to_exchange(tmp_path: Path) -> None:
-    """One picture cannot be exchanged."""
-    with pytest.raises(InputError, match="pairs: too few"):
-        held_out(flamingo(vocabulary=300), write_pairs(tmp_path, 1), TOKENS, SIDE, scaled)
+@pytest.mark.parametrize("pictures", [[0] * 6, [2]])
+def test_nothing_to_exchange(tmp_path: Path, pictures: list[int]) -> None:
+    """Pages without pictures, or with too few, have their loss; there is none with exchanged ones, and the table says so."""
+    model = flamingo(vocabulary=300, alpha=1.0)
+    config = ExampleConfig(tokens=256)
+    write(tmp_path, "0", [document(number, count) for number, count in enumerate(pictures)])
+    sets = {"pages": SetConfig(shards=[str(tmp_path)], batch=4, example=config)}
+    found = held_out(model, sets, TOKENS, SIDE, scaled)
+
+    assert (len(pictures), None, None) == (found["pages"].examples, found["pages"].exchanged, found["pages"].z)
+    expected = nll_of(model.eval(), pages(pictures), scaled).mean()
+    assert float(expected.detach()) == pytest.approx(found["pages"].right, rel=1e-5)
+    write_line(tmp_path, 7, found)
+    assert found == last(tmp_path)
+    assert table(found).splitlines()[1].endswith("  no media to exchange")
+
+
+def test_nothing_to_measure(tmp_path: Path) -> None:
+    """A set of which no sample can be read is an error that names it."""
+    write(tmp_path, "0", [Sample("x", {"json": b"{}"})])
+    sets = {"pages": SetConfig(shards=[str(tmp_path)], batch=4)}
+    with pytest.raises(InputError, match=r"held_out\.pages: no sample has a text"):
+        held_out(flamingo(vocabulary=300), sets, TOKENS, SIDE, scaled)

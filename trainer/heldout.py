@@ -20,23 +20,25 @@ from trainer.data.order import Order
 from trainer.data.shards import Shards, find_shards
 from trainer.data.stream import SetConfig
 from trainer.data.tokens import Tokens
+from trainer.data.window import IGNORED
 from trainer.loop import latents_of, nll_seeing
 from trainer.model.flamingo import Flamingo
 from trainer.ranks import Ranks
 
-_SUMS = ("examples", "right", "exchanged", "difference", "difference squared")
+_SUMS = ("all examples", "their loss", "examples", "right", "exchanged", "difference", "difference squared")
 
 
 class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
-    """Nats an example, summed over its tokens, of the `examples` that show a medium.
+    """Nats an example, summed over its tokens, of the `examples` that show a medium which could be exchanged.
 
-    `z` is the mean of exchanged minus right in its standard errors: chance alone keeps it within 2 or 3.
+    `z` is the mean of exchanged minus right in its standard errors: chance alone keeps it within 2 or 3. Where no medium could be, because there are none or too
+    few, both are None, and `right` is the loss of all examples.
     """
 
     examples: int
     right: float
-    exchanged: float
-    z: float
+    exchanged: float | None
+    z: float | None
 
 
 def held_out(
@@ -51,7 +53,7 @@ def held_out(
     """Every sample of each set once, in the set's own batches, which ranks share, with `seed` for the order and for windows; no picture is mirrored or recoloured.
 
     Raises:
-        InputError: a set has too few examples with media to exchange any.
+        InputError: a set has nothing to measure.
     """
     training = model.training
     model.eval()
@@ -61,27 +63,20 @@ def held_out(
         sums = torch.zeros(len(_SUMS), dtype=torch.float64, device=ranks.device)
         for batch, is_own in _batches(name, one, tokens, media, seed, ranks):
             ranks.at(f"measures the held-out loss of {name}")
-            both = _compared(model, batch, normalise)
-            if both is not None and is_own:
-                sums += _sums(*both)
+            measured = _sums(model, batch, normalise)
+            if is_own:
+                sums += measured
         found[name] = _found(name, ranks.add(sums).tolist())
     model.train(training)
     return found
 
 
-def _sums(right_N: Tensor, exchanged_N: Tensor) -> Tensor:
-    """What is added up over batches and ranks, in the order of `_SUMS`."""
-    right_N, difference_N = right_N.double(), (exchanged_N - right_N).double()
-    count = torch.tensor(len(right_N), dtype=torch.float64, device=right_N.device)
-    return torch.stack(
-        [count, right_N.sum(), exchanged_N.double().sum(), difference_N.sum(), difference_N.square().sum()]
-    )
-
-
 def _found(name: str, sums: list[float]) -> HeldOut:
-    count, right, exchanged, difference, squares = sums
+    rows, loss, count, right, exchanged, difference, squares = sums
+    if not rows:
+        raise InputError(f"held_out.{name}: no sample has a text to measure the loss of")
     if not count:
-        raise InputError(f"held_out.{name}: too few media to exchange; hold out more samples")
+        return HeldOut(examples=int(rows), right=loss / rows, exchanged=None, z=None)
     spread = max(0.0, squares - difference**2 / count)  # around the mean, squared
     error = (spread / (count - 1) / count) ** 0.5 if count > 1 else 0.0
     return HeldOut(
@@ -109,13 +104,21 @@ def exchanged(batch: Batch) -> Batch | None:
 
 
 @torch.no_grad()
-def _compared(model: Flamingo, batch: Batch, normalise: Any) -> tuple[Tensor, Tensor] | None:
-    """[N] both: the losses of a batch's examples that show a medium, with the right one and with another; None where there is no other."""
+def _sums(model: Flamingo, batch: Batch, normalise: Any) -> Tensor:
+    """What is added up over batches and ranks, in the order of `_SUMS`; the model is gone through twice in any case, since ranks may share it."""
     other = exchanged(batch)
     latents_MRC = latents_of(model, batch, normalise, str(model.resampler.latents.device))
-    shows_B = (batch.phi_BL.amax(dim=1) > 0).to(latents_MRC.device)
-    right_N, exchanged_N = (nll_seeing(model, one, latents_MRC)[shows_B] for one in (batch, other or batch))
-    return (right_N, exchanged_N) if other is not None else None
+    right_B, exchanged_B = (nll_seeing(model, one, latents_MRC).double() for one in (batch, other or batch))
+    learns_B = (batch.labels_BL != IGNORED).any(dim=1).to(right_B.device)
+    shows_B = (batch.phi_BL.amax(dim=1) > 0).to(right_B.device) & (other is not None)
+    right_N, exchanged_N, difference_N = right_B[shows_B], exchanged_B[shows_B], (exchanged_B - right_B)[shows_B]
+    return torch.stack(
+        [
+            *(learns_B.double().sum(), right_B[learns_B].sum()),
+            *(shows_B.double().sum(), right_N.sum(), exchanged_N.sum()),
+            *(difference_N.sum(), difference_N.square().sum()),
+        ]
+    )
 
 
 def _batches(

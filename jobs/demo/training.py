@@ -79,7 +79,7 @@ def report(found: Mapping[str, HeldOut]) -> str:
     lines = [table(found), ""]
     for name, source in SOURCES.items():
         one = found[name]
-        looks = one.right < source.entropy < one.exchanged
+        looks = one.exchanged is not None and one.right < source.entropy < one.exchanged
         lines.append(
             f"{name}: the captions have an entropy of {source.entropy:.3f} nats, below which nobody comes who does not look. "
             + ("The model looks." if looks else "The model is not seen to look.")
