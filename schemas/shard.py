@@ -23,6 +23,8 @@ from schemas.errors import ShardError
 INDEX_VERSION: Final = 1
 INDEX_SUFFIX = ".index.jsonl"
 BLOCK = 512
+_NAME: Final = 100  # bytes of a header in which its name stands
+_EXTENDED: Final = b"LKxg"  # type flags of headers that hold the name, or part of it, of the next
 
 
 # A reader makes five of these a sample; none is ever part of a cycle, so the garbage collector need not look at them.
@@ -151,8 +153,26 @@ def read_sample(file: BinaryIO, entry: IndexEntry) -> Sample:
 
 
 def cut_sample(block: bytes | mmap.mmap, entry: IndexEntry, start: int) -> Sample:
-    """A sample out of bytes of its tar that begin at the offset `start`."""
-    return Sample(entry.key, {m.name: block[m.offset - start : m.offset - start + m.size] for m in entry.members})
+    """A sample out of bytes of its tar, or of all of it, that begin at the offset `start`.
+
+    Raises:
+        ShardError: these bytes end before the sample does, or the header there is of another.
+    """
+    begin = entry.offset - start
+    is_there = block.find(entry.key.encode(), begin, begin + _NAME) >= 0 or _may_begin(block, begin, entry.key)
+    if not is_there or begin + entry.length > len(block):
+        raise ShardError(f"sample {entry.key} is not where it was; the shard changed since its index was made")
+    members: dict[str, bytes] = {}
+    for member in entry.members:  # the innermost loop of training's stream: a comprehension would be one more call
+        at = member.offset - start
+        members[member.name] = block[at : at + member.size]
+    return Sample(entry.key, members)
+
+
+def _may_begin(block: bytes | mmap.mmap, at: int, key: str) -> bool:
+    """Whether the header there names a sample, as far as one header can tell where it does not hold the whole key."""
+    name = key.rpartition("/")[2].partition("\\")[0].encode()  # from a backslash on stands what is no UTF-8
+    return block.find(name, at, at + _NAME) >= 0 or block[at + 156 : at + 157] in _EXTENDED
 
 
 def read_shard(file: BinaryIO) -> Iterator[Sample]:

@@ -14,6 +14,7 @@ from schemas.errors import ShardError, SurroundingsError
 from schemas.shard import Sample, encode_index, write_shard
 from trainer.data import retry
 from trainer.data.cache import cached
+from trainer.data.order import Place
 from trainer.data.shards import Shards, find_shards
 
 SIZE = 1 << 16
@@ -180,8 +181,8 @@ def test_a_passing_error_is_tried_again(store: str, monkeypatch: pytest.MonkeyPa
 def test_samples_of_a_store_are_read_side_by_side(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch costs about one wait, not one a sample, and comes in its order; an error in it is raised as it is."""
     one, fs = Shards(find_shards([store])), type(fsspec.filesystem("memory"))
-    places = [(shard, number) for number in (2, 0, 1) for shard in (3, 1, 0, 2)]
-    expected = [one.read(*place) for place in places]
+    places = [Place(0, shard, number) for number in (2, 0, 1) for shard in (3, 1, 0, 2)]
+    expected = [one.read(place.shard, place.sample) for place in places]
     read, together = fs.cat_file, threading.Barrier(6, timeout=20)
 
     def slow(self: Any, path: str, **place: int) -> bytes:
@@ -222,6 +223,10 @@ def test_a_shard_that_changes_under_the_run(tmp_path: Path) -> None:
         before.read(0, 0)
     with pytest.raises(ShardError, match="sample b is not where it was"):
         read.read(0, 1)
+    with path.open("r+b") as file:
+        file.truncate(0)
+    with pytest.raises(ShardError, match="no longer has the size"):  # a read of the map would end the process
+        list(read.read_all([Place(0, 0, 0)]))
 
 
 def test_a_damaged_index(tmp_path: Path) -> None:

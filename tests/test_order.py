@@ -1,5 +1,6 @@
 """The order of training samples: everything once an epoch, few shards in hand, the same from any position on."""
 
+import hashlib
 import itertools
 import pickle
 
@@ -8,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import InputError
-from trainer.data.order import Order
+from trainer.data.order import Order, Place
 
 SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=30).filter(any)
+
+
+def tuple_of(place: Place) -> tuple[int, int, int]:
+    """What can be sorted, and cut."""
+    return place.epoch, place.shard, place.sample
 
 
 @given(SIZES, st.integers(0, 3), st.integers(1, 9), st.integers(1, 5))
@@ -31,9 +37,10 @@ def test_ranks_share_a_batch(sizes: list[int], streams: int, first: int, share: 
     """The parts of all ranks are the batch, none twice; one rank takes what several do, in the same order."""
     order, batch = Order(sizes, 1, streams), share * ranks
     parts = [order.part(first, batch, rank, ranks) for rank in range(ranks)]
+    whole = order.part(first, batch)
 
-    assert order.part(first, batch, 0, 1) == list(itertools.chain(*parts))
-    assert list(range(first, first + batch)) == sorted(itertools.chain(*parts))
+    assert whole == list(itertools.chain(*parts))
+    assert sorted(map(tuple_of, whole)) == sorted(tuple_of(order[position]) for position in range(first, first + batch))
     assert {share} == set(map(len, parts))
 
 
@@ -41,8 +48,7 @@ def test_a_rank_reads_its_own_shards() -> None:
     """Of 64 shards each of four ranks sees its quarter in an epoch, and those that a cut goes through."""
     order = Order([50] * 64, seed=0, streams=8, block=2)
     seen = [
-        {order[position].shard for first in range(0, 3200, 16) for position in order.part(first, 16, rank, 4)}
-        for rank in range(4)
+        {place.shard for first in range(0, 3200, 16) for place in order.part(first, 16, rank, 4)} for rank in range(4)
     ]
 
     assert sum(map(len, seen)) <= 64 + 3
@@ -59,11 +65,18 @@ def test_a_position_needs_no_past(sizes: list[int], streams: int) -> None:
 def test_seeds_and_epochs_differ() -> None:
     """Another seed is another order, and so is the next epoch; the same seed is the same."""
     first, again, other = (Order([50] * 8, seed) for seed in (1, 1, 2))
-    epoch = [first[position][1:] for position in range(400)]
+    epoch = [tuple_of(first[position])[1:] for position in range(400)]
 
-    assert epoch == [again[position][1:] for position in range(400)]
-    assert epoch != [other[position][1:] for position in range(400)]
-    assert epoch != [first[400 + position][1:] for position in range(400)]
+    assert epoch == [tuple_of(again[position])[1:] for position in range(400)]
+    assert epoch != [tuple_of(other[position])[1:] for position in range(400)]
+    assert epoch != [tuple_of(first[400 + position])[1:] for position in range(400)]
+
+
+def test_the_order_stays_what_it_is() -> None:
+    """Runs that were begun before go on in the same order: a digest of what it gave when it was first written."""
+    order = Order([30, 0, 7, 100, 64, 1, 50, 12, 80], seed=3, streams=5, block=2)
+    places = [place for first in range(0, 1000, 40) for rank in range(4) for place in order.part(first, 40, rank, 4)]
+    assert "615448afedb46877" == hashlib.sha256(repr([*map(tuple_of, places)]).encode()).hexdigest()[:16]
 
 
 def test_a_stream_reads_few_shards_at_a_time() -> None:

@@ -106,14 +106,15 @@ def sample_parts() -> dict[str, float]:
         write_tars(pairs(8 * BATCH), Path(name) / "tars", 4)
         shards = Shards(find_shards([str(Path(name) / "tars")]))
         order = Order(shards.counts)
-        places = [order[position] for position in range(order.total)]
-        samples = [shards.read(place.shard, place.sample) for place in places]
+        firsts = range(0, order.total, BATCH)
+        parts_of = [order.part(first, BATCH) for first in firsts]
+        samples = [sample for places in parts_of for sample in shards.read_all(places)]
         examples = [example_of(one, tokens, EXAMPLE, MEDIA, (0, 0)) for one in samples]
         batches = [examples[first : first + BATCH] for first in range(0, len(examples), BATCH)]
         rng = np.random.default_rng(0)
         work: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
-            "its place in the order": (order.__getitem__, range(order.total)),
-            "read from its shard": (lambda place: shards.read(place.shard, place.sample), places),
+            "its place in the order": (lambda first: order.part(first, BATCH), firsts),
+            "read from its shard": (lambda places: list(shards.read_all(places)), parts_of),
             "caption to ids and labels": (lambda one: pair_window(one.members["txt"].decode(), tokens, 32), samples),
             "JPEG to pixels": (lambda one: picture(one.members["jpg"], MEDIA, rng), samples),
             "the example as a whole": (lambda one: example_of(one, tokens, EXAMPLE, MEDIA, (0, 0)), samples),

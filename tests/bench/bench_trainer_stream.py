@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from schemas.shard import Sample
 from tests.bench.contest import Rates, Stopwatch, Turn, contest
-from tests.bench.trainer_shards import pairs, write_chunks, write_mds, write_tars
+from tests.bench.trainer_shards import pairs, read_anew, write_chunks, write_mds, write_tars
 from tests.tiny_models import tokenizer
 from trainer.data.batch import Batch, collate
 from trainer.data.example import ExampleConfig, example_of
@@ -75,8 +75,7 @@ class Stored(Dataset[list[Sample]]):
         return self._order.total // BATCH
 
     def __getitem__(self, step: int) -> list[Sample]:
-        places = [self._order[position] for position in range(step * BATCH, (step + 1) * BATCH)]
-        return [self._shards.read(place.shard, place.sample) for place in places]
+        return list(self._shards.read_all(self._order.part(step * BATCH, BATCH)))
 
 
 def ours_stored(folder: Path, _: Any, workers: int) -> Iterable[list[Sample]]:
@@ -154,6 +153,7 @@ def main() -> None:
         write_tars(samples, folder / "tars", SHARDS)
         write_mds(samples, folder / "mds")
         write_chunks(samples, folder / "chunks")
+        read_anew(folder)
         peers: dict[str, Loader] = {
             "webdataset": partial(by_webdataset, folder / "tars"),
             "mosaicml-streaming": partial(by_mosaicml, folder / "mds"),

@@ -42,7 +42,7 @@ class Index:
     """The entries of a shard, decoded one by one when they are asked for: as text they take a fraction of the memory that they take as structs."""
 
     def __init__(self, data: bytes, url: str) -> None:
-        self._data, self._url = data, url
+        self._data = data
         self._ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")).data
         self.head = _head(data, url)
         if len(self._ends) != self.head.samples + 1:
@@ -53,7 +53,7 @@ class Index:
         try:
             return _ENTRY.decode(line)
         except msgspec.MsgspecError as error:
-            raise ShardError(f"{self._url}: line {sample + 2} of its index: {error}") from error
+            raise ShardError(f"line {sample + 2} of its index: {error}") from error
 
 
 def is_local(url: str) -> bool:

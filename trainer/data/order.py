@@ -10,17 +10,19 @@ before: to resume anywhere, on any number of readers, a position is enough. Rank
 
 from bisect import bisect_right
 from functools import lru_cache
-from typing import Annotated, Any, NamedTuple
+from itertools import repeat
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import InputError
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where the sample of one position is: its epoch, its shard's number in the list of shards, its own number in the shard."""
 
     epoch: int
@@ -54,33 +56,49 @@ class Order:
         """The sample of a position, 0 or more; positions past an epoch's end are of the next."""
         epoch, place = divmod(position, self.total)
         row, stream = divmod(place, self._streams)
-        at = self._begins[stream] + row
-        shards, starts, blocks = self._epoch(epoch)
-        first, shuffled = self._shuffled(epoch, stream, bisect_right(blocks, at) - 1)
-        at = shuffled[at - first]
-        shard = bisect_right(starts, at) - 1
-        return Place(epoch, shards[shard], at - starts[shard])
+        return self._run(epoch, stream, range(row, row + 1))[0]
 
-    def part(self, first: int, batch: int, rank: int, ranks: int) -> list[int]:
-        """The positions that one of `ranks` takes of a batch of `batch` from `first` on: those of as few streams as there can be.
+    def part(self, first: int, batch: int, rank: int = 0, ranks: int = 1) -> list[Place]:
+        """The samples that one of `ranks` takes of a batch of `batch` positions from `first` on: stream by stream, those of as few streams as there can be.
 
         Where the batch is a multiple of the streams, and these of the ranks, a rank has its own streams in all batches of an epoch.
         """
-        share = batch // ranks
-        by_stream = sorted(range(first, first + batch), key=lambda position: position % self.total % self._streams)
-        return by_stream[rank * share : (rank + 1) * share]
+        share, last = batch // ranks, first + batch
+        before = rank * share  # samples that ranks before this one take
+        epochs = range(first // self.total, (last - 1) // self.total + 1)
+        spans = [(one, max(0, first - one * self.total), min(self.total, last - one * self.total)) for one in epochs]
+        places: list[Place] = []
+        for stream in range(self._streams):
+            for epoch, begin, end in spans:
+                rows = range(-((stream - begin) // self._streams), -((stream - end) // self._streams))
+                places += self._run(epoch, stream, rows[before : before + share - len(places)])
+                before = max(0, before - len(rows))
+        return places
 
-    def _make_epoch(self, epoch: int) -> tuple[list[int], list[int], list[int]]:
+    def _run(self, epoch: int, stream: int, rows: range) -> list[Place]:
+        """The samples of rows of a stream that follow one another."""
+        places: list[Place] = []
+        at, end = self._begins[stream] + rows.start, self._begins[stream] + rows.stop
+        while at < end:
+            block = bisect_right(self._epoch(epoch)[2], at) - 1
+            first, shards, samples = self._shuffled(epoch, stream, block)
+            some = slice(at - first, end - first)
+            places += map(Place, repeat(epoch), shards[some], samples[some])
+            at = first + len(shards)
+        return places
+
+    def _make_epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
         """The epoch's shards in its order, without empty ones, and where each one's samples begin in the line of all, and each block's."""
         shards = np.random.default_rng([self._seed, epoch]).permutation(len(self._samples))
         shards = shards[self._samples[shards] > 0]
-        starts = [0, *np.cumsum(self._samples[shards]).tolist()]
-        return shards.tolist(), starts, starts[: -1 : self._block]
+        starts = np.concatenate([[0], np.cumsum(self._samples[shards])])
+        return shards, starts, starts[: -1 : self._block].tolist()
 
-    def _shuffle(self, epoch: int, stream: int, block: int) -> "tuple[int, memoryview[int]]":
-        """Where in the line begins what a stream has of a block, and its places, shuffled; one place of a view is an int, of an array it is slower."""
-        _, starts, blocks = self._epoch(epoch)
+    def _shuffle(self, epoch: int, stream: int, block: int) -> "tuple[int, memoryview[int], memoryview[int]]":
+        """Where in the line begins what a stream has of a block; and of its places, shuffled, the shards and the samples in these, as views, whose items are ints."""
+        shards, starts, blocks = self._epoch(epoch)
         first = max(self._begins[stream], blocks[block])
-        end = min(self._begins[stream + 1], starts[min((block + 1) * self._block, len(starts) - 1)])
-        generator = np.random.default_rng([self._seed, epoch, stream, block])
-        return first, generator.permutation(np.arange(first, end)).data
+        end = min(self._begins[stream + 1], int(starts[min((block + 1) * self._block, len(shards))]))
+        line = np.random.default_rng([self._seed, epoch, stream, block]).permutation(np.arange(first, end))
+        at = np.searchsorted(starts, line, "right") - 1
+        return first, shards[at].astype(np.int32).data, (line - starts[at]).astype(np.int32).data

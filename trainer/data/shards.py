@@ -7,32 +7,30 @@ import hashlib
 import mmap
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache, partial
 from glob import has_magic
-from itertools import chain, starmap
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from fsspec.core import url_to_fs
 
 from schemas.errors import ConfigError, InputError, ShardError, SurroundingsError
-from schemas.shard import Sample, cut_sample
+from schemas.shard import IndexEntry, Sample, cut_sample
 from trainer.data.cache import cached
 from trainer.data.index import Index, Tar, index_of, is_local, look, look_at_all
+from trainer.data.order import Place
 from trainer.data.retry import passing
 
-Block: TypeAlias = tuple[
-    bytes | mmap.mmap, int
-]  # bytes of a tar, or all of it, and the offset in the tar at which they begin
+Opened: TypeAlias = "tuple[Index, _Mapped | _Ranges]"
 
 _OPEN = 64  # ours: shards of which the index is in memory, a megabyte each
 _NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _SIDE_BY_SIDE = 16  # ours: reads of a store by one process
-_AT_ONCE = 64  # ours: samples of a store that are in memory before they are made into examples
-_EXTENDED = b"LKxg"  # type flags of headers that hold the name, or part of it, of the next
+_AT_ONCE = 64  # ours: samples that are in memory before they are made into examples
 
 
 def find_shards(patterns: Iterable[str]) -> list[str]:
@@ -86,6 +84,7 @@ class Shards:
     def __init__(self, urls: list[str], cache_bytes: int = 0, in_hand: int = _OPEN) -> None:
         self.urls = urls
         self._cache_bytes, self._in_hand = cache_bytes, in_hand
+        self._is_local = all(map(is_local, urls))
         self._tars, self.counts = look_at_all(urls)
         self._opened = lru_cache(maxsize=self._in_hand)(self._open)
 
@@ -103,70 +102,89 @@ class Shards:
         names = [(tar.url.rpartition("/")[2], tar.size, count) for tar, count in tars]
         return hashlib.sha256(repr(names).encode()).hexdigest()[:32]
 
-    def read_all(self, places: Sequence[tuple[int, int]]) -> Iterator[Sample]:
-        """The samples at these places, (shard, sample) each, in their order; those of a store are asked for side by side."""
-        if all(is_local(self.urls[shard]) for shard, _ in places):
-            yield from starmap(self.read, places)
+    def read_all(self, places: Sequence[Place]) -> Iterator[Sample]:
+        """The samples at these places in their order, some at once; those of a store are asked for side by side."""
+        if self._is_local:
+            for first in range(0, len(places), _AT_ONCE):
+                yield from self._read(places[first : first + _AT_ONCE])
             return
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             for first in range(0, len(places), _AT_ONCE):
-                shards, samples = zip(*places[first : first + _AT_ONCE], strict=True)
-                list(pool.map(self._opened, sorted(set(shards))))
-                yield from pool.map(self.read, shards, samples)
+                some = places[first : first + _AT_ONCE]
+                list(pool.map(self._opened, sorted({place.shard for place in some})))
+                yield from pool.map(lambda place: self.read(place.shard, place.sample), some)
 
     def read(self, shard: int, sample: int) -> Sample:
         """One sample, by one read of its bytes."""
-        index, read = self._opened(shard)
-        entry = index[sample]
-        block, start = read(entry.offset, entry.length)
-        if not block or not _begins(block, entry.offset - start, entry.key):
-            raise ShardError(
-                f"{self.urls[shard]}: sample {entry.key} is not where it was; the shard changed since its index was made"
-            )
-        return cut_sample(block, entry, start)
+        return self._read([Place(0, shard, sample)])[0]
 
-    def _open(self, shard: int) -> tuple[Index, Callable[[int, int], Block]]:
+    def _read(self, places: Sequence[Place]) -> list[Sample]:
+        """Samples at once, so that nothing else is done between the look at their tars' sizes and the reads."""
+        opened = {shard: self._opened(shard) for shard in {place.shard for place in places}}
+        for shard, (_, tar) in opened.items():
+            if not tar.is_whole():
+                raise ShardError(f"{self.urls[shard]} changed under the run; it no longer has the size that it had")
+        samples: list[Sample] = []
+        for place in places:
+            index, tar = opened[place.shard]
+            try:
+                samples.append(tar.read(index[place.sample]))
+            except ShardError as error:
+                raise ShardError(f"{self.urls[place.shard]}: {error}") from error
+        return samples
+
+    def _open(self, shard: int) -> Opened:
         tar = self._tars[shard]
         if look(tar.url, anew=True) != tar:
             raise ShardError(f"{tar.url} changed under the run; the order of samples was made for what it was")
-        index, read = index_of(tar), passing(lambda: _reader(tar, self._cache_bytes))
+        index, bytes_of = index_of(tar), passing(lambda: _bytes_of(tar, self._cache_bytes))
         if (index.head.tar_bytes, index.head.samples) != (tar.size, self.counts[shard]):
             raise ShardError(f"{tar.url}: its index was made for another tar, of {index.head.tar_bytes} bytes")
-        return index, read
+        return index, bytes_of
 
 
 class _Mapped:
-    """A file in memory. Where it was cut since, a read of what is gone would end the process, so its size is asked for at each."""
+    """A tar in memory. Where it was cut since, a read of what is gone would end the process, so its size is asked for before each run of reads."""
 
     def __init__(self, path: str | Path) -> None:
         with open(path, "rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def read(self, offset: int, length: int) -> Block:
-        """All of the file, or nothing where it no longer has those bytes."""
-        return (self._map, 0) if offset + length <= self._map.size() else (b"", offset)
+    def is_whole(self) -> bool:
+        """Whether the file has the size that was mapped."""
+        return self._map.size() == len(self._map)
+
+    def read(self, entry: IndexEntry) -> Sample:
+        """The sample, copied."""
+        return cut_sample(self._map, entry, 0)
 
 
-def _reader(tar: Tar, cache_bytes: int) -> Callable[[int, int], Block]:
-    """What gives at least `length` bytes from `offset` on, or nothing."""
+class _Ranges:
+    """A tar of a store."""
+
+    def __init__(self, fs: Any, path: str) -> None:
+        self._fs, self._path = fs, path
+
+    def is_whole(self) -> bool:
+        """Each read of a range tells by itself."""
+        return True
+
+    def read(self, entry: IndexEntry) -> Sample:
+        """The sample, asked for as one range."""
+        end = entry.offset + entry.length
+        block = bytes(passing(lambda: self._fs.cat_file(self._path, start=entry.offset, end=end)))
+        if len(block) > entry.length:
+            raise SurroundingsError(f"{self._path}: its server gives whole files and no ranges; set cache_bytes")
+        return cut_sample(block, entry, entry.offset)
+
+
+def _bytes_of(tar: Tar, cache_bytes: int) -> _Mapped | _Ranges:
+    """The bytes of a tar: mapped where they are on this disk."""
     fs, path = url_to_fs(tar.url)
     if is_local(tar.url):
-        return _Mapped(path).read
+        return _Mapped(path)
     with suppress(FileNotFoundError):  # others may have needed its room before it was opened here
         kept = cached(fs, path, tar.name, tar.size, cache_bytes) if tar.size <= cache_bytes else None
         if kept is not None:
-            return _Mapped(kept).read
-    return partial(_range, fs, path)
-
-
-def _range(fs: Any, path: str, offset: int, length: int) -> Block:
-    block = bytes(passing(lambda: fs.cat_file(path, start=offset, end=offset + length)))
-    if len(block) > length:
-        raise SurroundingsError(f"{path}: its server gives whole files and no ranges; set cache_bytes")
-    return (block, offset) if len(block) == length else (b"", offset)
-
-
-def _begins(block: bytes | mmap.mmap, at: int, key: str) -> bool:
-    """Whether the header there names a sample, as far as one header can tell."""
-    name = key.rpartition("/")[2].partition("\\")[0].encode()  # from a backslash on stands what is no UTF-8
-    return block.find(name, at, at + 100) >= 0 or block[at + 156 : at + 157] in _EXTENDED
+            return _Mapped(kept)
+    return _Ranges(fs, path)

@@ -265,9 +265,8 @@ class _Steps(Dataset[list[Batch] | M3wError]):
             return error
 
     def _examples(self, name: str, first: int) -> list[Example]:
-        order = self._orders[name]
-        places = [order[position] for position in order.part(first, self._sets[name].batch, self._rank, self._ranks)]
-        samples = self._shards[name].read_all([(place.shard, place.sample) for place in places])
+        places = self._orders[name].part(first, self._sets[name].batch, self._rank, self._ranks)
+        samples = self._shards[name].read_all(places)
         return [self._example(name, place, sample) for place, sample in zip(places, samples, strict=True)]
 
     def _example(self, name: str, place: Place, sample: Sample) -> Example:
