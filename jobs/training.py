@@ -61,8 +61,10 @@ def _checked(config: TrainConfig, out: Path, resume: bool) -> str | None:
 
 def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> None:
     with ExitStack() as stack:
+        with ranks.together():  # before a checkpoint is read together
+            loaded = load_model(config.model, config.seed, compute=config.compute, ranks=ranks)
         with ranks.together():
-            loaded, optim, stream = _prepared(config, before, ranks)
+            optim, stream = _prepared(config, loaded, before, ranks)
             log = stack.enter_context(train_log(config, out, stream.state.step)) if ranks.rank == 0 else None
         told = stack.enter_context(told_to_stop())
         stack.enter_context(watched(ranks, config.hang_s, give_up))
@@ -88,9 +90,8 @@ def _run(config: TrainConfig, out: Path, before: str | None, ranks: Ranks) -> No
                 raise SurroundingsError(f"told to stop after {done:,} updates; {out} goes on from them with --resume")
 
 
-def _prepared(config: TrainConfig, before: str | None, ranks: Ranks) -> tuple[Loaded, "Optimizer", Stream]:
-    """The model, its optimizer and the stream, as they are at the start, or as a checkpoint has them."""
-    loaded = load_model(config.model, config.seed, compute=config.compute, ranks=ranks)
+def _prepared(config: TrainConfig, loaded: Loaded, before: str | None, ranks: Ranks) -> tuple["Optimizer", Stream]:
+    """The optimizer and the stream, as they are at the start, or as a checkpoint has them and the model."""
     model = loaded.model
     optim = optimizer(model, config.optim)
     state = load(before, model, optim, ranks).stream if before else None
@@ -110,7 +111,7 @@ def _prepared(config: TrainConfig, before: str | None, ranks: Ranks) -> tuple[Lo
         features=_features(config, loaded, media) if config.feature_bytes else None,
         total=ranks.counts,
     )
-    return loaded, optim, stream
+    return optim, stream
 
 
 def _features(config: TrainConfig, loaded: Loaded, media: MediaConfig) -> FeatureCache:

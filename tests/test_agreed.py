@@ -5,6 +5,7 @@ import io
 import os
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,10 +15,12 @@ import pytest
 
 from jobs import training
 from jobs.cli import main
+from schemas.errors import ConfigError
 from tests.processes import exit_codes, free_port
 from tests.test_train import configuration, small_models
 from trainer import loop
 from trainer.data.stream import _Steps
+from trainer.spread_load import WeightFiles
 from trainer.step import Step
 from trainer.tensor_files import Writer
 
@@ -92,6 +95,28 @@ def one_of_two(rank: int, ports: dict[str, int], folder: Path, config: str) -> N
             code = main(["train", config, "--out", str(folder / name), "--set", "save_every=1"])
         last = error.getvalue().splitlines()[-1]
         (folder / f"{name}-{rank}.json").write_bytes(msgspec.json.encode(Said(code, last)))
+
+
+def one_of_two_that_load(rank: int, folder: Path, config: str) -> None:
+    """What each of two processes does, where rank 1 cannot read its share of the language model."""
+
+    def read(*_: object) -> Any:
+        raise ConfigError("the file has no such rows")
+
+    more = ["compute.shard=true", "feature_bytes=1000", "hang_s=5"]  # the encoder is fingerprinted by both together
+    settings = [part for one in more for part in ("--set", one)]
+    error = io.StringIO()
+    with contextlib.redirect_stderr(error), patch.object(WeightFiles, "read", read) if rank else nullcontext():
+        main(["train", config, "--out", str(folder / "out"), *settings])
+    (folder / f"{rank}.txt").write_text(error.getvalue())
+
+
+def test_a_share_that_cannot_be_read(tmp_path: Path) -> None:
+    """Neither waits for the other: both say what rank 1 has met."""
+    config = str(configuration(small_models(tmp_path / "models"), tmp_path))
+    assert [0, 0] == exit_codes(2, one_of_two_that_load, tmp_path, config)
+    said = [(tmp_path / f"{rank}.txt").read_text().splitlines()[-1] for rank in RANKS]
+    assert ["m3w: rank 1: the file has no such rows", "m3w: the file has no such rows"] == said
 
 
 @pytest.fixture(scope="module")

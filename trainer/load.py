@@ -105,15 +105,16 @@ def load_frozen(config: ModelConfig) -> tuple[PreTrainedModel, PreTrainedModel]:
 
 def _load_shares(config: ModelConfig, compute: ComputeConfig, ranks: Ranks) -> tuple[Flamingo, PreTrainedModel]:
     """The model, whose new parts have no values yet, and its vision model."""
-    files = WeightFiles("model.language", str(config.language))
-    vision = _model(AutoModel, "model.vision", config.vision)
-    with without_weights():
-        language = AutoModelForCausalLM.from_config(shapes_of("model.language", config.language))
-    read_around_layers(language, files)
-    with without_weights():
-        model = Flamingo(vision, language, config)
-    prepare(model, compute, ranks)
-    read_layers(model, files)
+    with ranks.together():  # what is new begins by weights of all ranks, for which none is to wait in vain
+        files = WeightFiles("model.language", str(config.language))
+        vision = _model(AutoModel, "model.vision", config.vision)
+        with without_weights():
+            language = AutoModelForCausalLM.from_config(shapes_of("model.language", config.language))
+        read_around_layers(language, files)
+        with without_weights():
+            model = Flamingo(vision, language, config)
+        prepare(model, compute, ranks)
+        read_layers(model, files)
     return model, vision
 
 
