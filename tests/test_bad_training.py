@@ -17,7 +17,7 @@ import pytest
 from jobs.cli import main
 from schemas.shard import Sample
 from tests.processes import exit_codes
-from tests.test_stream import pair, write
+from tests.streams import pair, write
 from tests.test_train import configuration, log, small_models
 
 

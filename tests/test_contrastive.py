@@ -14,7 +14,7 @@ from schemas.errors import ConfigError
 from schemas.settings import read_settings
 from schemas.shard import Sample
 from tests.processes import exit_codes
-from tests.test_stream import PAIRS, SIDE, pair, write
+from tests.streams import PAIRS, SIDE, pair, write
 from tests.tiny_models import language, tokenizer, vision
 from trainer.contrastive import ContrastiveConfig, TextTowerConfig, Towers, adam, contrast, save_vision
 from trainer.data.stream import SetConfig, Stream

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.processes import exit_codes
+from tests.streams import SIDE
 from tests.test_loop import scaled
 from tests.test_ranks import CONFIG, sets_of
-from tests.test_stream import SIDE
 from tests.tiny_models import flamingo, tokenizer
 from trainer.checkpoint import Checkpoints, checkpoints, load, trained_weights
 from trainer.compute import ComputeConfig, prepare

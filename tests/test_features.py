@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_stream import PAIRS, TOKENS, document, pair, png, write
+from tests.streams import PAIRS, TOKENS, document, pair, png, write
 from tests.tiny_models import flamingo
 from trainer.data.batch import Batch
 from trainer.data.features import FeatureCache

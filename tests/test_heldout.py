@@ -9,7 +9,7 @@ from jobs.held_out import last, table
 from jobs.held_out import write as write_line
 from schemas.errors import InputError
 from schemas.shard import Sample
-from tests.test_stream import PAIRS, SIDE, document, pair, write
+from tests.streams import PAIRS, SIDE, document, pair, write
 from tests.tiny_models import flamingo, tokenizer
 from trainer.data.batch import Batch, collate
 from trainer.data.example import ExampleConfig, example_of

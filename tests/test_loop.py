@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.test_stream import PAIRS, SIDE, pair, write
+from tests.streams import PAIRS, SIDE, pair, write
 from tests.tiny_models import flamingo, tokenizer
 from trainer.data.stream import SetConfig, Stream
 from trainer.data.tokens import tokens_of

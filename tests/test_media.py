@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from pipeline.images.pixels import DECODER_FAULTS
-from tests.test_stream import SIDE, png
+from tests.streams import SIDE, png
 from trainer.data.media import _FAULTS, MediaConfig, MediumError, picture
 
 CONFIG = MediaConfig(side=32)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from jobs.cli import main
 from schemas.errors import ConfigError, InputError, OutputError, SchemaError, UsageError
-from tests.test_stream import png
+from tests.streams import png
 from tests.test_train import config, models, small_models
 from tests.videos import video
 from trainer.data.media import MediaConfig

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from schemas.errors import InputError
 from schemas.shard import Sample
-from tests.test_stream import document, pair, write
+from tests.streams import document, pair, write
 from trainer.data.shards import Shards, find_shards
 from trainer.data.tokens import tokens_of
 from trainer.pretrain import LanguageConfig, pretrain, texts_of, train_tokenizer

@@ -10,7 +10,7 @@ import pytest
 
 from jobs import pretrain as pretraining
 from jobs.cli import main
-from tests.test_stream import pair, write
+from tests.streams import pair, write
 from tests.tiny_models import tokenizer
 from trainer.data.stream import Stream
 

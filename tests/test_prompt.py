@@ -8,7 +8,7 @@ import torch
 
 from jobs.cli import main
 from schemas.errors import UsageError
-from tests.test_stream import png
+from tests.streams import png
 from tests.test_train import config, models
 from tests.tiny_models import flamingo, tokenizer
 from trainer.data.tokens import tokens_of

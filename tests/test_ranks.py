@@ -14,8 +14,8 @@ from torch import Tensor
 
 from jobs.cli import main
 from tests.processes import exit_codes, free_port
+from tests.streams import PAIRS, SIDE, TOKENS, document, pair, write
 from tests.test_loop import scaled
-from tests.test_stream import PAIRS, SIDE, TOKENS, document, pair, write
 from tests.test_train import configuration, small_models
 from tests.tiny_models import flamingo, tokenizer
 from trainer.checkpoint import trained_weights

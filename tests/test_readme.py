@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.test_stream import document, pair, write
+from tests.streams import document, pair, write
 from tests.tiny_models import tokenizer
 
 README = Path(__file__).parent.parent / "README.md"

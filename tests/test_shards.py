@@ -14,7 +14,7 @@ import pytest
 from schemas.errors import ConfigError, InputError, ShardError, SurroundingsError
 from schemas.shard import Sample
 from tests import img2dataset_folders
-from tests.test_stream import PAIRS, SIDE, TOKENS, pair, png, take, write
+from tests.streams import PAIRS, SIDE, TOKENS, pair, png, take, write
 from tests.videos import video
 from trainer.data import retry
 from trainer.data.shards import Shards, find_shards

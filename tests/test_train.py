@@ -14,7 +14,7 @@ from transformers import CLIPImageProcessorPil
 from jobs.cli import main
 from jobs.stopping import told_to_stop
 from jobs.train_log import TrainLog
-from tests.test_stream import document, pair, write
+from tests.streams import document, pair, write
 from tests.tiny_models import language, tokenizer, vision
 from trainer.checkpoint import trained_weights
 from trainer.step import Step
