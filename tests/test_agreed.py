@@ -15,6 +15,7 @@ import pytest
 
 from jobs import training
 from jobs.cli import main
+from jobs.train_log import noted
 from schemas.errors import ConfigError
 from tests.processes import exit_codes, free_port
 from tests.test_train import configuration, small_models
@@ -36,7 +37,6 @@ class Said(msgspec.Struct, frozen=True):
 
 def told(rank: int) -> Any:
     """SIGTERM comes to rank 1 in its third update."""
-    noted = training.noted
 
     def noted_and_told(step: Step, log: Any, stop: Any, ranks: Any) -> bool:
         if (rank, step.number) == (1, 1):

@@ -120,6 +120,7 @@ def test_grounding(made: Path) -> None:
     found = trained(made, Stream)
 
     assert 256 == found.examples
+    assert found.exchanged is not None
     assert found.right < 4.0 < ENTROPY < 5.26 < found.exchanged
 
 
@@ -129,4 +130,5 @@ def test_no_grounding_without_its_cause(made: Path) -> None:
     found = trained(made, Exchanging)
 
     assert found.right > 5.2
+    assert found.exchanged is not None
     assert abs(found.exchanged - found.right) < 0.05

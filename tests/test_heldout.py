@@ -67,6 +67,7 @@ def test_held_out_loss(tmp_path: Path) -> None:
     )
     assert 11 == closed.examples == opened.examples
     assert closed.right == pytest.approx(closed.exchanged, rel=1e-6)
+    assert opened.exchanged is not None
     assert abs(opened.right - opened.exchanged) > 1e-6
 
     examples = [example_of(pair(number), TOKENS, PAIRS, SIDE, (0, 0)) for number in range(11)]

@@ -96,10 +96,15 @@ def test_an_encoder_goes_on(shards: Path, tmp_path: Path, capsys: pytest.Capture
     assert 2 == main([*command, str(tmp_path / "killed")])
     assert "--resume" in capsys.readouterr().err
     assert 0 == main([*command, str(tmp_path / "killed"), "--resume"])
-    whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
-    assert whole == killed
-    whole, killed = ([one["losses"] for one in logged(tmp_path / name)] for name in ("whole", "killed"))
-    assert whole == killed
+    weights, losses = zip(
+        *(
+            ((out / "model.safetensors").read_bytes(), [one["losses"] for one in logged(out)])
+            for out in (tmp_path / "whole", tmp_path / "killed")
+        ),
+        strict=True,
+    )
+    assert weights[0] == weights[1]
+    assert losses[0] == losses[1]
 
 
 def test_an_encoder_that_hangs(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Vision encoders of any family: features of each frame at any size, positions interpolated; their weights come by name."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,8 +33,14 @@ from trainer.load import load_model
 from trainer.model.config import ModelConfig, ResamplerConfig
 from trainer.model.vision import VisionEncoder
 
-SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
-DENSE = {**SIZES, "intermediate_size": 48}
+SIZES: dict[str, Any] = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
+DENSE: dict[str, Any] = {**SIZES, "intermediate_size": 48}
 
 
 def encoder(family: str) -> PreTrainedModel:
@@ -83,7 +90,7 @@ def test_any_family_at_any_size(family: str) -> None:
 
 def test_what_wants_its_pixels_cut_up() -> None:
     """SigLIP 2's flexible models take patches and their places: refused, by name."""
-    small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    small: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     with pytest.raises(ConfigError, match="Siglip2VisionModel does not take pixel_values alone"):
         VisionEncoder(Siglip2VisionModel(Siglip2VisionConfig(**small)))
 

@@ -1,5 +1,7 @@
 """Tiny models of transformers with random weights, made on the spot."""
 
+from typing import Any
+
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -29,15 +31,21 @@ from trainer.model.flamingo import Flamingo
 torch.set_num_threads(1)  # the workers of a test run share the cores
 
 VOCABULARY = 97
-IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+IDS: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gpt2", "opt", "neox"]
 
 
 def language(family: str = "llama", layers: int = 4, vocabulary: int = VOCABULARY) -> PreTrainedModel:
     """A language model of 32 channels in evaluation mode."""
     torch.manual_seed(1)
-    new = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4, "vocab_size": vocabulary, **IDS}
-    grouped = {**new, "intermediate_size": 64, "num_key_value_heads": 2}
+    new: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "vocab_size": vocabulary,
+        **IDS,
+    }
+    grouped: dict[str, Any] = {**new, "intermediate_size": 64, "num_key_value_heads": 2}
     match family:
         case "llama":
             model: PreTrainedModel = LlamaForCausalLM(LlamaConfig(**grouped))
