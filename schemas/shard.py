@@ -149,30 +149,36 @@ def read_sample(file: BinaryIO, entry: IndexEntry) -> Sample:
         raise ShardError(
             f"sample {entry.key} needs {entry.length} bytes at {entry.offset}, the tar has {len(block)}: it was cut or changed"
         )
-    return cut_sample(block, entry, entry.offset)
+    return cut_block(block, entry)
 
 
-def cut_sample(block: bytes | mmap.mmap, entry: IndexEntry, start: int) -> Sample:
-    """A sample out of bytes of its tar, or of all of it, that begin at the offset `start`.
+def cut_block(block: bytes, entry: IndexEntry) -> Sample:
+    """A sample out of its own bytes, headers and all. Raises as `cut_sample`."""
+    members = [Member(one.name, one.offset - entry.offset, one.size) for one in entry.members]
+    return cut_sample(block, IndexEntry(entry.key, 0, entry.length, members))
+
+
+def cut_sample(tar: bytes | mmap.mmap, entry: IndexEntry) -> Sample:
+    """A sample out of the bytes of its tar.
 
     Raises:
-        ShardError: these bytes end before the sample does, or the header there is of another.
+        ShardError: these end before the sample does, or the header there is of another.
     """
-    begin = entry.offset - start
-    is_there = block.find(entry.key.encode(), begin, begin + _NAME) >= 0 or _may_begin(block, begin, entry.key)
-    if not is_there or begin + entry.length > len(block):
+    begin = entry.offset
+    is_there = tar.find(entry.key.encode(), begin, begin + _NAME) >= 0 or _may_begin(tar, begin, entry.key)
+    if not is_there or begin + entry.length > len(tar):
         raise ShardError(f"sample {entry.key} is not where it was; the shard changed since its index was made")
     members: dict[str, bytes] = {}
     for member in entry.members:  # the innermost loop of training's stream: a comprehension would be one more call
-        at = member.offset - start
-        members[member.name] = block[at : at + member.size]
+        at = member.offset
+        members[member.name] = tar[at : at + member.size]
     return Sample(entry.key, members)
 
 
-def _may_begin(block: bytes | mmap.mmap, at: int, key: str) -> bool:
+def _may_begin(tar: bytes | mmap.mmap, at: int, key: str) -> bool:
     """Whether the header there names a sample, as far as one header can tell where it does not hold the whole key."""
     name = key.rpartition("/")[2].partition("\\")[0].encode()  # from a backslash on stands what is no UTF-8
-    return block.find(name, at, at + _NAME) >= 0 or block[at + 156 : at + 157] in _EXTENDED
+    return tar.find(name, at, at + _NAME) >= 0 or tar[at + 156 : at + 157] in _EXTENDED
 
 
 def read_shard(file: BinaryIO) -> Iterator[Sample]:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from fsspec.core import url_to_fs
 
 from schemas.errors import ConfigError, InputError, ShardError, SurroundingsError
-from schemas.shard import IndexEntry, Sample, cut_sample
+from schemas.shard import IndexEntry, Sample, cut_block, cut_sample
 from trainer.data.cache import cached
 from trainer.data.index import Index, Tar, index_of, is_local, look, look_at_all
 from trainer.data.order import Place
@@ -156,7 +156,7 @@ class _Mapped:
 
     def read(self, entry: IndexEntry) -> Sample:
         """The sample, copied."""
-        return cut_sample(self._map, entry, 0)
+        return cut_sample(self._map, entry)
 
 
 class _Ranges:
@@ -175,7 +175,7 @@ class _Ranges:
         block = bytes(passing(lambda: self._fs.cat_file(self._path, start=entry.offset, end=end)))
         if len(block) > entry.length:
             raise SurroundingsError(f"{self._path}: its server gives whole files and no ranges; set cache_bytes")
-        return cut_sample(block, entry, entry.offset)
+        return cut_block(block, entry)
 
 
 def _bytes_of(tar: Tar, cache_bytes: int) -> _Mapped | _Ranges:
