@@ -18,7 +18,9 @@ import numpy as np
 import uvloop
 from PIL import Image
 
-ADDRESSES = [f"127.0.0.{number}" for number in range(1, 65)]  # hosts enough for the buckets to be of one size, as a crawl has
+ADDRESSES = [
+    f"127.0.0.{number}" for number in range(1, 65)
+]  # hosts enough for the buckets to be of one size, as a crawl has
 SIZES_PX = {"small": (160, 120), "middle": (640, 480), "large": (1280, 960)}
 _NO = b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"
 
