@@ -22,3 +22,18 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
     return number
+
+
+def add_engine_options(command: argparse.ArgumentParser) -> None:
+    """Where the work is done."""
+    command.add_argument(
+        "--workers", type=positive, metavar="N", help="default: the cores; on a cluster the slots that are to be taken"
+    )
+    command.add_argument("--runner", choices=("local", "flink"), default="local", help="who does the work (local)")
+    command.add_argument("--endpoint", default="", metavar="HOST:PORT", help="of --runner flink: Beam's job server")
+    command.add_argument(
+        "--worker-pool",
+        default="localhost:50000",
+        metavar="HOST:PORT",
+        help="of --runner flink: where a task manager finds its Python workers (localhost:50000)",
+    )

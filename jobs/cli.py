@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from jobs.arguments import add_command, positive
+from jobs.arguments import add_command, add_engine_options, positive
 from jobs.cli_training import add_training
 from schemas.errors import M3wError, OutputError
 
 if TYPE_CHECKING:
+    from jobs.engine import Engine
     from jobs.fetch import Source
     from jobs.job import Job
     from pipeline.read.inputs import Input
@@ -158,9 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BITS",
         help="also pictures whose perceptual hash differs in at most BITS of 64 from one that goes",
     )
-    takedown.add_argument(
-        "--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores"
-    )
+    add_engine_options(takedown)
     schema = add_command(commands, "schema", _schema, "writes the JSON Schemas of all forms")
     schema.add_argument("dir", metavar="DIR")
     return parser
@@ -172,9 +171,7 @@ def _add_job_options(command: argparse.ArgumentParser) -> None:
         "--config", default="m3w", metavar="FILE", help="a TOML file, or a preset: m3w (default), obelics"
     )
     command.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
-    command.add_argument(
-        "--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores"
-    )
+    add_engine_options(command)
 
 
 def _crawl(options: argparse.Namespace) -> None:
@@ -194,14 +191,14 @@ def _extract(options: argparse.Namespace) -> None:
 def _select(options: argparse.Namespace) -> None:
     from jobs import selection
 
-    _run_job(options, selection.run)
+    _run_job(options, _engine(options), selection.run)
 
 
 def _fetch(options: argparse.Namespace) -> None:
     from jobs import fetch
 
     source = _source(options)
-    _run_job(options, lambda job: fetch.run(job, options.retry, source))
+    _run_job(options, _engine(options), lambda job: fetch.run(job, options.retry, source))
 
 
 def _source(options: argparse.Namespace) -> "Source":
@@ -220,13 +217,13 @@ def _source(options: argparse.Namespace) -> "Source":
 def _score(options: argparse.Namespace) -> None:
     from jobs import score
 
-    _run_job(options, score.command)
+    _run_job(options, _engine(options), score.command)
 
 
 def _shard(options: argparse.Namespace) -> None:
     from jobs import shard
 
-    _run_job(options, shard.run)
+    _run_job(options, _engine(options), shard.run)
     _print_summary(options.out)
 
 
@@ -237,7 +234,7 @@ def _pairs(options: argparse.Namespace) -> None:
     from pipeline.read.tables import find_tables
     from pipeline.runfolder import RunFolder
 
-    source = _source(options)
+    source, engine = _source(options), _engine(options)
     digests = Digests(RunFolder(_absolute(options.out)))
     tables = find_tables(options.inputs, media=options.media, caption=options.caption, digests=digests.known)
 
@@ -245,7 +242,7 @@ def _pairs(options: argparse.Namespace) -> None:
         digests.remember()
         pairs.run(job, tables, options.kind, source)
 
-    _run_job(options, remember_and_run, new=True)
+    _run_job(options, engine, remember_and_run, new=True)
     _print_summary(options.out)
 
 
@@ -264,7 +261,7 @@ def _stats(options: argparse.Namespace) -> None:
 def _takedown(options: argparse.Namespace) -> None:
     from jobs import takedown
 
-    takedown.command(options.dir, options.urls, options.similar, options.workers, options.beam_options)
+    takedown.command(options.dir, options.urls, options.similar, _engine(options))
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -290,6 +287,7 @@ def _read_and_run(options: argparse.Namespace, run: "Callable[[Job, list[Input],
     from pipeline.read.inputs import find_inputs
     from pipeline.runfolder import RunFolder
 
+    engine = _engine(options)
     digests = Digests(RunFolder(_absolute(options.out)))
     inputs = find_inputs(options.inputs, root=options.root, digests=digests.known)
 
@@ -297,7 +295,7 @@ def _read_and_run(options: argparse.Namespace, run: "Callable[[Job, list[Input],
         digests.remember()
         run(job, inputs, options.limit)
 
-    _run_job(options, remember_and_run, new=True)
+    _run_job(options, engine, remember_and_run, new=True)
 
 
 def _absolute(out: str) -> str:
@@ -305,9 +303,8 @@ def _absolute(out: str) -> str:
     return out if "://" in out else os.path.abspath(out)
 
 
-def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: bool = False) -> None:
+def _run_job(options: argparse.Namespace, engine: "Engine", run: "Callable[[Job], None]", new: bool = False) -> None:
     """Checks the command, takes the output folder (which may be `new`), and runs."""
-    from jobs.engine import Engine
     from jobs.job import Job
     from jobs.presets import read_config
     from jobs.progress import Terminal
@@ -330,14 +327,29 @@ def _run_job(options: argparse.Namespace, run: "Callable[[Job], None]", new: boo
         from jobs.selection import runs_before
 
         runs_before(config.select.against, options.out)
-    engine = Engine(options.workers, options.beam_options, [options.out, *getattr(options, "inputs", ())])
     job = Job(folder, config, engine, Terminal())
     if selects:
         job.compile_lists()
     with Lock(folder.store):
         folder.claim()
+        job.join()
         folder.store.write("config.toml", dump_config(config).encode())
         run(job)
+
+
+def _engine(options: argparse.Namespace) -> "Engine":
+    """What runs the job. Asked for before anything is read or written: a cluster answers, or nothing begins."""
+    from jobs.engine import Engine
+    from jobs.flink import flink_options
+
+    beam_options = options.beam_options
+    if options.runner == "flink":
+        beam_options = [*flink_options(options.endpoint, options.worker_pool, options.workers), *beam_options]
+    out = options.dir if options.command == "takedown" else options.out
+    engine = Engine(options.workers, beam_options, [out, *getattr(options, "inputs", ())])
+    if engine.job_server:
+        engine.job_server.check()
+    return engine
 
 
 def _print_summary(out: str) -> None:

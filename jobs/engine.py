@@ -3,32 +3,45 @@
 Without Beam options of the user's it is Beam's in-process runner, named explicitly (`DirectRunner` would first try to download another one), in one
 process: its threads only hand work to `workers` child processes. There are more threads than children, because the runner deals its tasks
 out to threads beforehand: whichever child is free takes the next task of any of them.
+
+A cluster's workers are other machines' processes: they see stores, not this machine's disk, and outlive who submits.
 """
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from jobs.flink import JobServer
+from pipeline.software import software
 from schemas import errors
 
 THREADS_PER_WORKER = (
     4  # measured: the wait for the slowest of two workers falls from a quarter of the time to a twentieth
 )
+_NO_M3W = re.compile(r"No module named '(?:pipeline|schemas)[^']*'")
 _BLAMED = re.compile(r"\[m3w (\w+)\] (.*?) \[/m3w\]", re.DOTALL)
 
 
 class Engine:
-    """Runs pipelines with `workers` child processes, or as `beam_options` (arguments such as `--runner=...`) say."""
+    """Runs pipelines with `workers` child processes, or as `beam_options` (arguments such as `--runner=...`) say.
 
-    def __init__(self, workers: int, beam_options: list[str], urls: Iterable[str] = ()) -> None:
-        self.workers = workers
+    Raises:
+        UsageError: one of the `urls` is on this machine's disk, and the workers are not on this machine.
+    """
+
+    def __init__(self, workers: int | None, beam_options: list[str], urls: Iterable[str] = ()) -> None:
+        self.workers = workers or os.cpu_count() or 1
         self.beam_options = beam_options
-        self.in_process = any(url.startswith("memory:") for url in urls)  # no child sees this process's memory
-        given = {option.split("=")[0] for option in beam_options}
+        given = dict(option.partition("=")[::2] for option in beam_options)
         self.is_local = "--runner" not in given  # Beam's in-process runner
         self._is_one_process = self.is_local and "--direct_running_mode" not in given
+        self.in_process = any(url.startswith("memory:") for url in urls)  # no child sees this process's memory
+        self.job_server = JobServer(given["--job_endpoint"]) if given.get("--job_endpoint") else None
+        if self.job_server and given.get("--environment_type") != "LOOPBACK":
+            _refuse_local(urls)
 
     @property
     def processes(self) -> int:
@@ -37,8 +50,8 @@ class Engine:
             return 0
         return self.workers if self._is_one_process else 1
 
-    def run(self, build: Callable[[Any], Any]) -> None:
-        """Builds a pipeline with `build(pipeline)` and runs it to its end.
+    def run(self, build: Callable[[Any], Any], name: str) -> None:
+        """Builds a pipeline with `build(pipeline)` and runs it to its end; an interrupt ends it on a cluster, too.
 
         Raises:
             M3wError: what a stage function raised.
@@ -50,22 +63,23 @@ class Engine:
         from pipeline.transforms.spread import stop_children
 
         noise = io.StringIO()  # Beam prints the traceback of what is raised here anyway
+        pipeline = beam.Pipeline(options=PipelineOptions(self._arguments(name)))
         try:
-            with (
-                contextlib.redirect_stderr(noise),
-                beam.Pipeline(options=PipelineOptions(self._arguments())) as pipeline,
-            ):
+            with contextlib.redirect_stderr(noise), pipeline:
                 build(pipeline)
         except Exception as error:
             stop_children()
             raise self._unwrapped(error) from error
         except KeyboardInterrupt:
             stop_children()
+            if self.job_server and (result := getattr(pipeline, "result", None)):
+                result.cancel()
             raise
 
-    def _arguments(self) -> list[str]:
+    def _arguments(self, name: str) -> list[str]:
         if not self.is_local:
-            return self.beam_options
+            quiet = "--experiments=disable_logging_submission_environment"  # it would run pip, which may not be there
+            return [f"--job_name={name}", quiet, *self.beam_options]
         threads = max(1, self.workers * THREADS_PER_WORKER)
         local = ["--runner=FnApiRunner", "--direct_running_mode=in_memory", f"--direct_num_workers={threads}"]
         return [*local, *self.beam_options]
@@ -79,7 +93,26 @@ class Engine:
             return getattr(errors, name)(message)  # type: ignore[no-any-return]
         if self.is_local:
             return error  # a fault of ours, with its traceback
-        reason = str(error).strip().splitlines() or [""]
+        text = str(error).strip()
+        if missing := _NO_M3W.search(text):
+            return errors.SurroundingsError(
+                f"a worker has no m3w ({missing[0]}); install {_pinned()} where the worker pool runs"
+            )
+        reason = text.splitlines() or [""]
         return errors.SurroundingsError(
             f"the engine failed ({' '.join(self.beam_options)}): {type(error).__name__}: {reason[0][:300]}"
         )
+
+
+def _pinned() -> str:
+    versions = software()
+    return f"m3w {versions['m3w']} for Python {versions['Python']}"
+
+
+def _refuse_local(urls: Iterable[str]) -> None:
+    for url in urls:
+        if "://" not in url and not url.startswith("@"):
+            raise errors.UsageError(
+                f"{url} is on this machine's disk, which a cluster's workers do not see; give the URL of a store (s3://..., gs://...), or "
+                "file:///... for a disk that all of them share"
+            )

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from jobs.engine import Engine
+from jobs.flink import job_name
 from jobs.progress import Progress
 from pipeline.config import Config
 from pipeline.lists.lists import compile_pictures, compile_texts, prune, stored
@@ -85,7 +86,18 @@ class Job:
     def run(self, stage: str, parts: Iterable[str], build: Callable[[Any], Any]) -> None:
         """Runs a pipeline that writes these parts, with progress."""
         with self.progress.watch(self.folder, stage, set(parts)):
-            self.engine.run(build)
+            self.engine.run(build, job_name(self.url, stage))
+
+    def join(self) -> None:
+        """Waits for what an earlier command, which was cut off, has left running of this folder on a cluster. Call it with the lock held."""
+        if (server := self.engine.job_server) is None:
+            return
+        for running in server.running(self.url):
+            self.progress.say(
+                f"{running.stage}: still runs on the cluster, sent by a command that is gone; waiting for it"
+            )
+            with self.progress.watch(self.folder, running.stage, set()):
+                server.wait(running)
 
     def inputs(self) -> list[Input]:
         """The inputs that extract read."""

@@ -37,15 +37,16 @@ def run(job: Job) -> None:
         msgspec.structs.replace(task, config=rules, lists=lists, tombstones=tuple(tombstones))
         for task in select_tasks(job, identity, 2 * sum(size for *_, size in before))  # a page's keys: 700 bytes
     ]
-    if tasks:
+    parts = [task.output for task in tasks]
+    if not job.folder.committed(STAGE).issuperset(parts):
         earlier = [
             EarlierTask(run_url=url, path=path, number=number, buckets=tasks[0].buckets)
             for number, (url, path, _) in enumerate(before, len(tasks))
         ]
         held = _policies(job, config, tasks[0].buckets)
         select = Select(tasks, earlier, held, job.engine.processes)
-        job.run(STAGE, [task.output for task in tasks], lambda pipeline: pipeline | select)
-    job.folder.finish(STAGE, identity, [task.output for task in tasks])
+        job.run(STAGE, parts, lambda pipeline: pipeline | select)
+    job.folder.finish(STAGE, identity, parts)
 
 
 def _policies(job: Job, config: SelectConfig, buckets: int) -> list[PoliciesTask]:

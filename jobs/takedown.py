@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from jobs.engine import Engine
+from jobs.flink import job_name
 from jobs.job import Job
 from jobs.progress import Terminal
 from jobs.shard import write_manifest
@@ -39,7 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     media: int
 
 
-def command(url: str, list_url: str, max_distance: int, workers: int, beam_options: list[str]) -> None:
+def command(url: str, list_url: str, max_distance: int, engine: Engine) -> None:
     """`m3w takedown DIR --urls FILE`: checks both before anything is touched, takes the folder, and runs.
 
     Raises:
@@ -53,9 +54,11 @@ def command(url: str, list_url: str, max_distance: int, workers: int, beam_optio
         raise OutputError(f"{url} holds no finished run of m3w")
     entries = read_entries(list_url, max_distance)
     config = load_config(folder.store.read("config.toml").decode(), f"{url}/config.toml")
+    job = Job(folder, config, engine, Terminal())
     with Lock(folder.store):
         folder.claim()
-        run(Job(folder, config, Engine(workers, beam_options, [url]), Terminal()), entries)
+        job.join()
+        run(job, entries)
 
 
 def run(job: Job, entries: Entries) -> None:
@@ -137,5 +140,7 @@ def _spread(job: Job, work: Callable[..., Any], entries: Entries, parts: list[Pa
     """Runs `work` for each part; returns the tasks."""
     tasks = [PartTask(run_url=job.url, stage=stage, part=part, entries=entries) for stage, part in parts]
     if tasks:
-        job.engine.run(lambda pipeline: pipeline | Spread(list(tasks), work, job.engine.processes))
+        job.engine.run(
+            lambda pipeline: pipeline | Spread(list(tasks), work, job.engine.processes), job_name(job.url, "takedown")
+        )
     return tasks

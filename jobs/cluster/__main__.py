@@ -44,7 +44,7 @@ def _show(folder: Path) -> int:
         f"A development cluster: {says.get('taskmanagers', 0)} workers, {says.get('jobs-running', 0)} jobs running\n"
         f"Flink   http://{HOST}:{ports.rest}\n"
         f"store   http://{HOST}:{ports.s3} (in memory; set -a; . {folder}/env)\n"
-        f"m3w     --runner flink --endpoint {HOST}:{ports.job} --workers-at localhost:{ports.workers}"
+        f"m3w     --runner flink --endpoint {HOST}:{ports.job} --workers 2 --worker-pool localhost:{ports.workers}"
     )
     return SurroundingsError.exit_code if dead else 0
 

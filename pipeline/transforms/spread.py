@@ -1,6 +1,7 @@
 """A stage function on a list of tasks, each in a child process of the worker."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import apache_beam as beam
@@ -8,28 +9,45 @@ import msgspec
 
 from pipeline.isolate import Workers
 from pipeline.runfolder import RunFolder
+from pipeline.software import check_software, software
 from schemas.errors import M3wError
 
 _workers: dict[int, Workers] = {}
 
 
 class InChild(beam.DoFn):  # type: ignore[misc]
-    """Runs `work(task, note, skip)` for each task in one of at most `processes` child processes of this worker."""
+    """Runs `work(task, note, skip)` for each task in one of at most `processes` child processes of this worker.
+
+    A worker that has other software than who made this refuses before it is given a task.
+    """
 
     def __init__(self, work: Callable[..., Any], processes: int, flat: bool = False) -> None:
         self._work, self._processes, self._flat = work, processes, flat
+        self._software = software()
+
+    def setup(self) -> None:
+        """Once a worker."""
+        with _told():
+            check_software(self._software)
 
     def process(self, task: Any) -> Iterator[Any]:
         """One task; its result, or, if `flat`, each item of it."""
         workers = _workers.setdefault(self._processes, Workers(self._processes))
-        try:
+        with _told():
             result = workers.run(self._work, task)
-        except M3wError as error:  # a runner keeps the text of an error, not its class
-            raise RuntimeError(f"[m3w {type(error).__name__}] {error} [/m3w]") from error
         if self._flat:
             yield from result
         else:
             yield result
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A runner keeps the text of an error, not its class."""
+    try:
+        yield
+    except M3wError as error:
+        raise RuntimeError(f"[m3w {type(error).__name__}] {error} [/m3w]") from error
 
 
 def stop_children() -> None:

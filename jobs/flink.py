@@ -1,0 +1,107 @@
+"""--runner flink: a Flink cluster by the address of Beam's job server, and what that server knows of our jobs.
+
+A job is named for its run's folder and its stage, so that who sends a command again finds what still runs of it: a submitter that was cut off takes
+nothing of the cluster with it.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.runfolder import digest
+from schemas.errors import SurroundingsError, UsageError
+
+ANSWER_S: Final = 15.0  # ours: the server holds its answers in memory
+POLL_S: Final = 2.0
+
+
+def flink_options(endpoint: str, worker_pool: str, workers: int | None) -> list[str]:
+    """Beam's options for the job server at `endpoint`, with `workers` slots, whose task managers find Python workers at `worker_pool`.
+
+    Raises:
+        UsageError: something is missing, or no address.
+    """
+    if workers is None:
+        raise UsageError("--runner flink needs --workers N, how many slots of the cluster the job is to take")
+    return [
+        "--runner=PortableRunner",
+        f"--job_endpoint={_address(endpoint, '--endpoint')}",
+        "--environment_type=EXTERNAL",
+        f"--environment_config={_address(worker_pool, '--worker-pool')}",
+        f"--parallelism={workers}",
+    ]
+
+
+def _address(text: str, option: str) -> str:
+    if not re.fullmatch(r"[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", text):
+        raise UsageError(f"{option} is HOST:PORT{f', not {text!r}' if text else ''}")
+    return text
+
+
+def job_name(run_url: str, stage: str) -> str:
+    """The name of a stage's job; with no stage, how the names of all jobs of a run's folder begin."""
+    return f"m3w-{digest(run_url.rstrip('/'))[:12]}-{stage}"
+
+
+class RunningJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that the server has not ended yet: its id, and the stage that its name tells."""
+
+    id: str
+    stage: str
+
+
+class JobServer:
+    """Beam's job server at an address.
+
+    All methods raise SurroundingsError where it does not answer.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+
+    def check(self) -> None:
+        """Asks whether it is there at all."""
+        self.running("")
+
+    def running(self, run_url: str) -> list[RunningJob]:
+        """The jobs of a run's folder that have not ended."""
+        from apache_beam.portability.api import beam_job_api_pb2 as protocol
+
+        prefix = job_name(run_url, "")
+        jobs = self._ask(lambda stub: stub.GetJobs(protocol.GetJobsRequest(), timeout=ANSWER_S)).job_info
+        return [
+            RunningJob(id=job.job_id, stage=job.job_name.removeprefix(prefix))
+            for job in jobs
+            if job.job_name.startswith(prefix) and not _has_ended(job.state)
+        ]
+
+    def wait(self, job: RunningJob) -> None:
+        """Returns when a job has ended, well or not."""
+        from apache_beam.portability.api import beam_job_api_pb2 as protocol
+
+        request = protocol.GetJobStateRequest(job_id=job.id)
+        while not _has_ended(self._ask(lambda stub: stub.GetState(request, timeout=ANSWER_S)).state):
+            time.sleep(POLL_S)
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        import grpc
+        from apache_beam.portability.api import beam_job_api_pb2_grpc
+
+        with grpc.insecure_channel(self._endpoint) as channel:
+            try:
+                return question(beam_job_api_pb2_grpc.JobServiceStub(channel))
+            except grpc.RpcError as error:
+                reason = f"{error.code().name}: {error.details()}"
+                raise SurroundingsError(
+                    f"no job server of Beam's answers at {self._endpoint} ({reason[:200]}); is it the server's job port, and does it run?"
+                ) from error
+
+
+def _has_ended(state: int) -> bool:
+    from apache_beam.portability.api import beam_job_api_pb2 as protocol
+
+    states = protocol.JobState
+    return state in (states.DONE, states.FAILED, states.CANCELLED, states.DRAINED, states.UPDATED)
