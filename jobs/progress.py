@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from pipeline.runfolder import RunFolder
@@ -91,23 +91,27 @@ class _Watcher:
             self._seen.add(commit.part)
         seconds = time.monotonic() - self._start
         of = f"/{len(self._parts - self._before)}" if self._parts else ""
-        return f"{self._stage}: {len(self._seen)}{of} parts, {self._things(seconds)}, {seconds:.0f} s"
-
-    def _things(self, seconds: float) -> str:
-        """What the stage counts: how many, how fast, how many kept and dropped."""
-        counts = self._counts
-        if self._stage == "extract":
-            done, noun = counts["pages.in"] + counts["records.row"], "rows" if counts["records.row"] else "pages"
-        elif self._stage == "fetch":
-            done, noun = sum(number for name, number in counts.items() if name.startswith("media.")), "media"
-        elif self._stage == "score":
-            scored = f"{counts['scored']:,} pictures ({counts['scored'] / max(seconds, 1e-9):,.0f}/s)"
-            return f"{scored}, {counts['not_scored']:,} that a model could not take, {counts['texts']:,} texts"
-        else:
-            done, noun = counts["documents"] + counts["samples"] + _dropped(counts), "documents"
-        kept = counts["media.ok"] if self._stage == "fetch" else counts["documents"] + counts["samples"]
-        return f"{done:,} {noun} ({done / max(seconds, 1e-9):,.0f}/s), {kept:,} kept, {done - kept:,} dropped"
+        return f"{self._stage}: {len(self._seen)}{of} parts, {work_done(self._stage, self._counts, seconds)}, {seconds:.0f} s"
 
 
-def _dropped(counts: Counter[str]) -> int:
-    return sum(number for name, number in counts.items() if name.startswith("pages.dropped."))
+def work_done(stage: str, counts: Mapping[str, int], seconds: float | None = None) -> str:
+    """What a stage counts: how many, how many kept and dropped, and, where it is known in what time, how fast."""
+    if stage == "score":
+        scored = f"{counts.get('scored', 0):,} pictures{_rate(counts.get('scored', 0), seconds)}"
+        failed, texts = counts.get("not_scored", 0), counts.get("texts", 0)
+        return f"{scored}, {failed:,} that a model could not take, {texts:,} texts"
+    kept = counts.get("documents", 0) + counts.get("samples", 0)
+    if stage == "extract":
+        rows = counts.get("records.row", 0)
+        done, noun = counts.get("pages.in", 0) + rows, "rows" if rows else "pages"
+    elif stage == "fetch":
+        kept = counts.get("media.ok", 0)
+        done, noun = sum(number for name, number in counts.items() if name.startswith("media.")), "media"
+    else:
+        dropped = sum(number for name, number in counts.items() if name.startswith("pages.dropped."))
+        done, noun = kept + dropped, "documents"
+    return f"{done:,} {noun}{_rate(done, seconds)}, {kept:,} kept, {done - kept:,} dropped"
+
+
+def _rate(number: int, seconds: float | None) -> str:
+    return "" if seconds is None else f" ({number / max(seconds, 1e-9):,.0f}/s)"

@@ -163,6 +163,23 @@ def test_inspect_and_stats_of_a_run(warc: Path, tmp_path: Path, capsys: pytest.C
     assert "no finished run" in fails(["stats", str(tmp_path / "nothing")], 1, capsys)
 
 
+def test_stats_of_a_run_that_is_not_finished(warc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What each stage has done so far, wherever it runs; the exit code says that the run is not finished."""
+    out = str(tmp_path / "out")
+    assert main(["extract", str(warc), "--out", out, "--workers", "1"]) == 0
+    assert main(["select", "--out", out, "--workers", "1"]) == 0
+    (tmp_path / "out/stages/select.json").unlink()
+    capsys.readouterr()
+
+    assert main(["stats", out]) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "extract: finished, 1 parts, 2 pages, 2 kept, 0 dropped",
+        "select: so far, 1 parts, 2 documents, 2 kept, 0 dropped",
+    ]
+    assert "no finished run" in said.err
+
+
 def test_help_is_quick_and_light() -> None:
     """`m3w --help` imports nothing heavy."""
     code = "import sys; from jobs.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
