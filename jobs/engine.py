@@ -22,6 +22,7 @@ THREADS_PER_WORKER = (
     4  # measured: the wait for the slowest of two workers falls from a quarter of the time to a twentieth
 )
 _NO_M3W = re.compile(r"No module named '(?:pipeline|schemas)[^']*'")
+_NO_POOL = "finishConnect(..) failed: Connection refused"  # a task manager's words; it connects to nothing else
 _BLAMED = re.compile(r"\[m3w (\w+)\] (.*?) \[/m3w\]", re.DOTALL)
 
 
@@ -98,6 +99,11 @@ class Engine:
             return errors.SurroundingsError(
                 f"a worker has no m3w ({missing[0]}); install {_pinned()} where the worker pool runs"
             )
+        if _NO_POOL in text:
+            pool = next(
+                (one.partition("=")[2] for one in self.beam_options if one.startswith("--environment_config=")), ""
+            )
+            return errors.SurroundingsError(f"no worker pool answers at {pool}, as a task manager sees that address")
         reason = text.splitlines() or [""]
         return errors.SurroundingsError(
             f"the engine failed ({' '.join(self.beam_options)}): {type(error).__name__}: {reason[0][:300]}"

@@ -14,6 +14,7 @@ import msgspec
 from pipeline.runfolder import digest
 from schemas.errors import SurroundingsError, UsageError
 
+KEPT_MS: Final = 10_000  # ours: so long a worker waits for the next step of its job; at 0 each step starts one anew
 ANSWER_S: Final = 15.0  # ours: the server holds its answers in memory
 POLL_S: Final = 2.0
 
@@ -32,6 +33,7 @@ def flink_options(endpoint: str, worker_pool: str, workers: int | None) -> list[
         "--environment_type=EXTERNAL",
         f"--environment_config={_address(worker_pool, '--worker-pool')}",
         f"--parallelism={workers}",
+        f"--environment_cache_millis={KEPT_MS}",
     ]
 
 

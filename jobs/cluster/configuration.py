@@ -67,6 +67,7 @@ def flink_config(folder: Path, ports: Ports, task_managers: int) -> str:
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": 4,
         "restart-strategy.fixed-delay.delay": "2 s",
+        "classloader.resolve-order": "parent-first",  # Beam's classes are loaded once, not once a job
         "io.tmp.dirs": folder / "tmp",
         "web.tmpdir": folder / "tmp",
     }
@@ -136,4 +137,5 @@ def commands(
 
 
 def _flink_jars(folder: Path) -> str:
-    return f"{folder}/flink/pyflink/lib/*"
+    """Flink's jars, then those of Beam's runner: so its classes, and the workers that they keep, outlast a job's tasks."""
+    return f"{folder}/flink/pyflink/lib/*:{folder}/job-server/*"

@@ -49,8 +49,7 @@ def start(folder: Path, task_managers: int = 2) -> Cluster:
     (folder / "env").write_text("".join(f"{key}={value}\n" for key, value in environment(cluster.ports).items()))
     for number in range(1, cluster.task_managers + 1):
         (folder / f"conf/hosts-{number}").write_text(hosts(number, socket.gethostname()))
-    told = subprocess.run(memory_command(folder), capture_output=True, text=True, check=True).stdout
-    for name, command in commands(folder, cluster.ports, cluster.task_managers, task_manager_flags(told)).items():
+    for name, command in commands(folder, cluster.ports, cluster.task_managers, _flags(folder)).items():
         if name not in cluster.processes or not cluster.processes[name].is_alive():
             cluster.processes[name] = _spawn(folder, name, command, environment(cluster.ports))
             state.write(folder, cluster)
@@ -90,6 +89,14 @@ def _check_software(folder: Path) -> None:
             raise SurroundingsError(f"{folder / jars} holds no jars; make cluster gets them")
 
 
+def _flags(folder: Path) -> tuple[list[str], list[str]]:
+    told = subprocess.run(memory_command(folder), capture_output=True, text=True, check=False)
+    if told.returncode:
+        last = (told.stderr or told.stdout).strip().splitlines()[-1:]
+        raise SurroundingsError(f"Flink cannot be started ({''.join(last)}); is java Java 17?")
+    return task_manager_flags(told.stdout)
+
+
 def _free_ports() -> Ports:
     """All at once, so that none is given twice."""
     names = msgspec.structs.fields(Ports)
@@ -118,13 +125,13 @@ def _spawn(folder: Path, name: str, command: list[str], settings: dict[str, str]
 def _wait(folder: Path, cluster: Cluster) -> None:
     ports, until = cluster.ports, time.monotonic() + READY_S
     ready: dict[str, Callable[[], bool]] = {
-        "s3": lambda: _listens(HOST, ports.s3),
+        "s3": lambda: listens(HOST, ports.s3),
         "job-manager": lambda: bool(overview(cluster)),
         "task-manager-1": lambda: overview(cluster).get("taskmanagers", 0) >= cluster.task_managers,
-        "job-server": lambda: _listens(HOST, ports.job),
+        "job-server": lambda: listens(HOST, ports.job),
     }
     for number in range(1, cluster.task_managers + 1):
-        ready[f"workers-{number}"] = partial(_listens, node_address(number), ports.workers)
+        ready[f"workers-{number}"] = partial(listens, node_address(number), ports.workers)
     for name, is_ready in ready.items():
         while not is_ready():
             if dead := cluster.missing():
@@ -134,7 +141,8 @@ def _wait(folder: Path, cluster: Cluster) -> None:
             time.sleep(0.2)
 
 
-def _listens(address: str, port: int) -> bool:
+def listens(address: str, port: int) -> bool:
+    """Whether something takes connections there."""
     with suppress(OSError), socket.create_connection((address, port), timeout=2):
         return True
     return False
