@@ -52,7 +52,9 @@ class Engine:
         return self.workers if self._is_one_process else 1
 
     def run(self, build: Callable[[Any], Any], name: str) -> None:
-        """Builds a pipeline with `build(pipeline)` and runs it to its end; an interrupt ends it on a cluster, too.
+        """Builds a pipeline with `build(pipeline)` and runs it to its end.
+
+        An interrupt ends it on this machine only: asked to cancel a job, Beam's server for Flink says that it has, and Flink goes on.
 
         Raises:
             M3wError: what a stage function raised.
@@ -64,17 +66,17 @@ class Engine:
         from pipeline.transforms.spread import stop_children
 
         noise = io.StringIO()  # Beam prints the traceback of what is raised here anyway
-        pipeline = beam.Pipeline(options=PipelineOptions(self._arguments(name)))
         try:
-            with contextlib.redirect_stderr(noise), pipeline:
+            with (
+                contextlib.redirect_stderr(noise),
+                beam.Pipeline(options=PipelineOptions(self._arguments(name))) as pipeline,
+            ):
                 build(pipeline)
         except Exception as error:
             stop_children()
             raise self._unwrapped(error) from error
         except KeyboardInterrupt:
             stop_children()
-            if self.job_server and (result := getattr(pipeline, "result", None)):
-                result.cancel()
             raise
 
     def _arguments(self, name: str) -> list[str]:

@@ -86,7 +86,13 @@ class Job:
     def run(self, stage: str, parts: Iterable[str], build: Callable[[Any], Any]) -> None:
         """Runs a pipeline that writes these parts, with progress."""
         with self.progress.watch(self.folder, stage, set(parts)):
-            self.engine.run(build, job_name(self.url, stage))
+            name = job_name(self.url, stage)
+            try:
+                self.engine.run(build, name)
+            except KeyboardInterrupt:
+                if self.engine.job_server:
+                    self.progress.say(f"{stage}: goes on as {name} on the cluster; the same command waits for it")
+                raise
 
     def join(self) -> None:
         """Waits for what an earlier command, which was cut off, has left running of this folder on a cluster. Call it with the lock held."""

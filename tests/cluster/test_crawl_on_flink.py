@@ -67,22 +67,24 @@ def test_each_stage_alone(cluster: Running, crawl: Path, tmp_path: Path) -> None
     assert on_disk(tmp_path / "run") == in_store(cluster, "stages")
 
 
-def test_a_command_whose_submitter_was_killed_joins_its_job(cluster: Running, crawl: Path) -> None:
+@pytest.mark.parametrize("by", ["SIGKILL", "SIGINT"])
+def test_a_command_that_was_ended_joins_its_job(cluster: Running, crawl: Path, by: str) -> None:
     """The job on the cluster goes on; the same command waits for it, and does not do it twice."""
-    command = ("extract", "s3://crawl/*.warc.gz", "--out", "s3://runs/joined")
+    run = f"s3://runs/joined-{by}"
+    command = ("extract", "s3://crawl/*.warc.gz", "--out", run)
     first = subprocess.Popen(cluster.command(*command), cwd=ROOT, env=cluster.environment, stderr=subprocess.DEVNULL)
     server = JobServer(f"127.0.0.1:{cluster.ports.job}")
-    while not server.running("s3://runs/joined"):
+    while not server.running(run):
         assert first.poll() is None
         time.sleep(0.5)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    first.send_signal(signal.Signals[by])
+    assert {"SIGKILL": -9, "SIGINT": 130}[by] == first.wait()
     second = cluster.run(*command)
 
     assert 0 == second.returncode, second.stderr
     assert second.stderr.startswith("extract: still runs on the cluster")
     assert 1 == sum(line.startswith("extract:") and " parts, " in line for line in second.stderr.splitlines()[-1:])
-    assert [] == server.running("s3://runs/joined")
+    assert [] == server.running(run)
     assert "nothing to do" in cluster.run(*command).stderr
 
 
