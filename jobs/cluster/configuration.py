@@ -46,7 +46,10 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def flink_config(folder: Path, ports: Ports, task_managers: int) -> str:
-    """Flink's config.yaml: a task manager is one slot, so a worker is a core; what is lost is tried again after 2 s, four times."""
+    """Flink's config.yaml: a task manager is one slot, so a worker is a core; what is lost is tried again after 3 s, five times.
+
+    A task manager that was killed must be known to be dead before the tries are used up: two heartbeats that do not reach it say so.
+    """
     settings = {
         "jobmanager.rpc.address": HOST,
         "jobmanager.bind-host": HOST,
@@ -62,11 +65,11 @@ def flink_config(folder: Path, ports: Ports, task_managers: int) -> str:
         "jobmanager.memory.process.size": "1200m",
         "taskmanager.memory.process.size": "1600m",  # without the Python worker and its child
         "taskmanager.memory.network.min": "128m",  # select is a job of some hundred exchanges
-        "heartbeat.interval": 3000,
+        "heartbeat.interval": 1000,
         "heartbeat.timeout": 15000,
         "restart-strategy.type": "fixed-delay",
-        "restart-strategy.fixed-delay.attempts": 4,
-        "restart-strategy.fixed-delay.delay": "2 s",
+        "restart-strategy.fixed-delay.attempts": 5,
+        "restart-strategy.fixed-delay.delay": "3 s",
         "classloader.resolve-order": "parent-first",  # Beam's classes are loaded once, not once a job
         "io.tmp.dirs": folder / "tmp",
         "web.tmpdir": folder / "tmp",
