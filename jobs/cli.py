@@ -75,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         commands, "crawl", _crawl, "crawls to shards: extract, select, fetch, shard; resumes what is unfinished"
     )
     extract = add_command(commands, "extract", _extract, "crawls to documents")
-    for command in (crawl, extract):
+    plan = add_command(commands, "plan", _plan, "what a crawl would cost: a sample of its input, measured")
+    for command in (crawl, extract, plan):
         command.add_argument(
             "inputs",
             nargs="+",
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
             help="WARC, WACZ, Parquet of url and html, folder, glob or URL of these; @FILE lists them",
         )
         command.add_argument("--root", default="", metavar="URL", help="where relative paths of an @FILE are")
+    for command in (crawl, extract):
         command.add_argument("--limit", type=positive, metavar="N", help="the first N pages only")
         command.add_argument("--sample", type=float, metavar="SHARE", help="a share of the pages only, such as 0.01")
     select = add_command(commands, "select", _select, "which documents stay, and which media they name")
@@ -126,6 +128,11 @@ def _parser() -> argparse.ArgumentParser:
         )
     for command in (crawl, extract, select, fetch, score, shard, pairs):
         _add_job_options(command)
+    plan.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores")
+    plan.add_argument(
+        "--sample", type=positive, default=4, metavar="N", help="slices to measure (4); one of 64 MiB takes a minute"
+    )
+    _add_config_options(plan)
     inspect = add_command(commands, "inspect", _inspect, "a document, from a shard, a run, a WARC or an HTML file")
     inspect.add_argument("path", metavar="PATH", help="a tar, a run's folder, a WARC, an HTML file")
     inspect.add_argument("--key", help="the sample with this key (or its first digits)")
@@ -167,11 +174,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_job_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", required=True, metavar="DIR", help="the run's folder, on disk or in a store")
+    _add_config_options(command)
+    add_engine_options(command)
+
+
+def _add_config_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config", default="m3w", metavar="FILE", help="a TOML file, or a preset: m3w (default), obelics"
     )
     command.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one value of the configuration")
-    add_engine_options(command)
 
 
 def _crawl(options: argparse.Namespace) -> None:
@@ -186,6 +197,15 @@ def _extract(options: argparse.Namespace) -> None:
     from jobs import extract
 
     _read_and_run(options, extract.run)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from jobs import plan
+    from jobs.presets import read_config
+    from pipeline.read.inputs import find_inputs
+
+    inputs = find_inputs(options.inputs, root=options.root)
+    plan.run(inputs, read_config(options.config, options.set), options.workers, options.sample)
 
 
 def _select(options: argparse.Namespace) -> None:

@@ -16,7 +16,11 @@ from pipeline.transforms.spread import Spread
 
 def run(job: Job, inputs: list[Input], limit: int | None = None) -> None:
     """Extracts all slices of the inputs that have no part yet; with `limit`, slice after slice until there are so many pages."""
-    tasks = tasks_of(job.url, job.config, inputs, limit)
+    run_tasks(job, inputs, tasks_of(job.url, job.config, inputs, limit), limit)
+
+
+def run_tasks(job: Job, inputs: list[Input], tasks: dict[str, ExtractTask], limit: int | None = None) -> None:
+    """Extracts these slices of the inputs."""
     identity = digest(STAGE, sorted(tasks))
     if job.is_done(STAGE, identity):
         return
