@@ -24,6 +24,7 @@ from pipeline.stages.assembled import (
     split_copies,
 )
 from pipeline.stages.extract import drop_row
+from pipeline.stages.packed import Records
 from pipeline.store import Store
 from schemas.errors import ShardError
 from schemas.shard import INDEX_SUFFIX, IndexEntry, Sample, encode_index, write_shard
@@ -95,8 +96,7 @@ def _records(store: Store, task: ShardTask) -> Iterator[Assembled]:
 
 def _run(store: Store, path: str, low: int, high: int) -> Iterator[tuple[int, int, bytes]]:
     """(place, order, record) of the samples of one part in [low, high), ascending."""
-    index = np.frombuffer(store.read(f"{path}.index"), dtype=ASSEMBLED)
-    inside = index[(index["place"] >= low) & (index["place"] <= high - 1)]
+    inside = _entries(store, path, low, high)
     if not len(inside):
         return
     start = int(inside["offset"][0])
@@ -105,6 +105,12 @@ def _run(store: Store, path: str, low: int, high: int) -> Iterator[tuple[int, in
     for entry in inside:
         at = int(entry["offset"]) - start
         yield int(entry["place"]), int(entry["order"]), block[at : at + int(entry["length"])]
+
+
+def _entries(store: Store, path: str, low: int, high: int) -> Records:
+    """The entries in [low, high) of a part's index; the index itself is let go, since a shard merges all parts at once."""
+    index = np.frombuffer(store.read(f"{path}.index"), dtype=ASSEMBLED)
+    return index[(index["place"] >= low) & (index["place"] <= high - 1)]
 
 
 def _samples(store: Store, records: Iterator[Assembled]) -> Iterator[Sample]:
