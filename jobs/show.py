@@ -58,7 +58,9 @@ def _kind(path: str) -> str:
 
 
 def _tars(url: str) -> list[str]:
-    return [f"{url}/shards/{shard.path}" for shard in read_manifest(RunFolder(url)).shards]
+    """The shards of a run: documents first, then pairs."""
+    shards = sorted(read_manifest(RunFolder(url)).shards, key=lambda shard: shard.kind != "interleaved")
+    return [f"{url}/shards/{shard.path}" for shard in shards]
 
 
 def _show_samples(tars: Iterable[str], options: argparse.Namespace) -> int:

@@ -94,13 +94,16 @@ def test_hugging_face_datasets_read_the_pairs(run: Path, tmp_path: Path) -> None
 
 
 def test_inspect_shows_a_pair(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The text, the page and the size of the picture."""
+    """The text, the page and the size of the picture; of a run documents come before pairs."""
     tar = next((run / "shards/image_text").glob("*.tar"))
     assert main(["inspect", str(tar)]) == 0
-
     shown = capsys.readouterr().out
     assert "320 x 240" in shown
     assert "http://" in shown
+    assert "<image>" not in shown
+
+    assert main(["inspect", str(run)]) == 0
+    assert "<image>" in capsys.readouterr().out
 
 
 def test_pairs_can_be_left_out(run: Path) -> None:
