@@ -2,6 +2,10 @@
 
 A `Store` is a folder on disk or in an object store. What is written is spooled first and then goes to its place in one step: a rename on disk, one
 upload elsewhere (a stream that is closed after an exception would publish a cut object). `Lock` keeps a second writer out of the folder.
+
+What a store fails in passing is asked again (pipeline/retry.py), and what it gives is measured against what was asked for. How long it may be silent is its
+client's to say: s3fs gives up a connection after 5 s and an answer after 15 s without a byte, five times each, unless fsspec's own configuration says
+otherwise (FSSPEC_S3='{"config_kwargs": {"read_timeout": 60}}').
 """
 
 import errno
@@ -14,21 +18,28 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from itertools import groupby
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.retry import of_client, passing
 from schemas.errors import OutputError, SurroundingsError
 
 SPOOL = ".spool"  # inside a local folder, so that a rename stays on one file system
 LOCK = ".lock"
 LEASE_S = 60.0  # ours: a store has no lock that dies with its holder, so a lease runs out
 RENEW_S = 15.0
+UPLOAD_S = 120.0  # ours: clients have no time limit for bytes that a store does not take,
+UPLOAD_BYTES_PER_S = 100_000  # so this is the slowest upload that is not taken for a stalled one
+
+T = TypeVar("T")
 
 
 class Store:
@@ -62,49 +73,52 @@ class Store:
     def _blamed(self, name: str) -> AbstractContextManager[None]:
         return surroundings_blamed(f"{self.url}/{name}".rstrip("/"))
 
+    def _asked(self, name: str, call: Callable[[], T]) -> T:
+        """What a call gives that can be made again."""
+        with self._blamed(name):
+            return call() if self.is_local else passing(call)
+
     def exists(self, name: str = "") -> bool:
         """Whether there is such a file (or, on disk, folder)."""
-        with self._blamed(name):
-            self.fs.invalidate_cache()
-            return bool(self.fs.exists(self.path(name)))
+        self.fs.invalidate_cache()
+        return self._asked(name, lambda: bool(self.fs.exists(self.path(name))))
 
     def files(self, folder: str = "") -> dict[str, int]:
         """All files below a folder with their sizes in bytes; names are below the store's root. An absent folder is empty."""
-        with self._blamed(folder):
-            self.fs.invalidate_cache()
-            found = cast(dict[str, dict[str, Any]], self.fs.find(self.path(folder), detail=True))
+        self.fs.invalidate_cache()
+        found: dict[str, dict[str, Any]] = self._asked(folder, lambda: self.fs.find(self.path(folder), detail=True))
         cut = len(self.fs._strip_protocol(self.root)) + 1
         return {name[cut:]: info["size"] for name, info in sorted(found.items()) if not name[cut:].startswith(SPOOL)}
 
     def open(self, name: str) -> BinaryIO:
         """A seekable stream of a file's bytes."""
-        with self._blamed(name):
-            return cast(BinaryIO, self.fs.open(self.path(name), "rb"))
+        return self._asked(name, lambda: steady(self.fs.open(self.path(name), "rb"), f"{self.url}/{name}"))
 
     def read(self, name: str) -> bytes:
         """A file's bytes."""
-        with self._blamed(name):
-            return cast(bytes, self.fs.cat_file(self.path(name)))
+        return self._asked(name, lambda: cast(bytes, self.fs.cat_file(self.path(name))))
 
     def read_all(self, names: list[str]) -> list[bytes]:
         """The bytes of many small files; a store is asked for them side by side."""
         if not names:
             return []
-        with self._blamed(names[0]):
-            paths = [self.path(name) for name in names]
-            return cast(list[bytes], self.fs.cat_ranges(paths, [0] * len(paths), [None] * len(paths), on_error="raise"))
+        paths = [self.path(name) for name in names]
+        starts, ends = [0] * len(paths), [None] * len(paths)
+        return self._asked(names[0], lambda: self.fs.cat_ranges(paths, starts, ends, on_error="raise"))
 
     def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
         """The bytes of (name, offset, length) ranges; a store is asked for them side by side."""
-        with self._blamed(ranges[0][0] if ranges else ""):
-            if self.is_local:
-                return list(self._local_ranges(ranges))
-            starts = [offset for _, offset, _ in ranges]
-            ends = [offset + length for _, offset, length in ranges]
-            return cast(
-                list[bytes],
-                self.fs.cat_ranges([self.path(name) for name, _, _ in ranges], starts, ends, on_error="raise"),
-            )
+        if not ranges:
+            return []
+        read = self._local_ranges if self.is_local else self._remote_ranges
+        return self._asked(ranges[0][0], lambda: list(read(ranges)))
+
+    def _remote_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
+        paths = [self.path(name) for name, _, _ in ranges]
+        starts = [offset for _, offset, _ in ranges]
+        ends = [offset + length for _, offset, length in ranges]
+        found: list[bytes] = self.fs.cat_ranges(paths, starts, ends, on_error="raise")
+        return [_whole(data, length) for data, (_, _, length) in zip(found, ranges, strict=True)]
 
     def _local_ranges(self, ranges: list[tuple[str, int, int]]) -> Iterator[bytes]:
         for name, run in groupby(ranges, key=lambda one: one[0]):
@@ -143,18 +157,23 @@ class Store:
             os.chmod(spooled, 0o644)
             os.replace(spooled, target)
         else:
-            self.fs.put_file(spooled, target)
+            passing(partial(_upload, self.fs, spooled, target))
 
     def remove(self, names: list[str]) -> None:
         """Deletes files; those already gone are fine."""
         for name in names:
-            with self._blamed(name), suppress(FileNotFoundError):
-                self.fs.rm_file(self.path(name))
+            self._asked(name, partial(self._rm, name, recursive=False))
 
     def remove_folder(self, folder: str) -> None:
         """Deletes a folder with all that is in it; one already gone is fine."""
-        with self._blamed(folder), suppress(FileNotFoundError):
-            self.fs.rm(self.path(folder), recursive=True)
+        self._asked(folder, partial(self._rm, folder, recursive=True))
+
+    def _rm(self, name: str, *, recursive: bool) -> None:
+        with suppress(FileNotFoundError):
+            if recursive:
+                self.fs.rm(self.path(name), recursive=True)
+            else:
+                self.fs.rm_file(self.path(name))
 
     def clear_spool(self) -> None:
         """Deletes what a killed writer left in the spool. Only the folder's one writer may."""
@@ -163,7 +182,45 @@ class Store:
                 shutil.rmtree(self.path(SPOOL), ignore_errors=True)
 
 
-_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google")  # they raise what is no OSError
+def steady(file: BinaryIO, where: str) -> BinaryIO:
+    """A store's file whose ranges are asked for again as `passing` does; nothing changes for files that are not read in ranges.
+
+    Raises:
+        SurroundingsError: later, from its reads.
+    """
+    cache = getattr(file, "cache", None)  # fsspec's, which asks for all that is read
+    fetch, size = getattr(cache, "fetcher", None), getattr(file, "size", None)
+    if cache is None or fetch is None:
+        return file
+
+    def asked(start: int, end: int) -> bytes:
+        with surroundings_blamed(where):
+            last = end if size is None else min(end, size)
+            return passing(lambda: _whole(_told(fetch, start, end), last - start))
+
+    cache.fetcher = asked
+    return file
+
+
+def _told(fetch: Callable[[int, int], bytes], start: int, end: int) -> bytes:
+    try:
+        return fetch(start, end)
+    except IndexError as error:  # s3fs looks for the number of an OSError that has none: its time-out
+        raise error.__context__ or error from None
+
+
+def _whole(data: bytes, size: int) -> bytes:
+    if len(data) < size:
+        raise OSError(errno.EIO, f"only {len(data):,} of {size:,} bytes came")
+    return data
+
+
+def _upload(fs: fsspec.AbstractFileSystem, source: str, target: str) -> None:
+    if isinstance(fs, AsyncFileSystem):
+        limit = UPLOAD_S + os.path.getsize(source) / UPLOAD_BYTES_PER_S
+        sync(fs.loop, fs._put_file, source, target, timeout=limit)
+    else:
+        fs.put_file(source, target)
 
 
 @contextmanager
@@ -182,7 +239,7 @@ def surroundings_blamed(where: str) -> Iterator[None]:
         hint = "install the extra for this kind of URL (m3w[s3], m3w[gcs])"
         raise SurroundingsError(f"{where}: {error}; {hint}") from error
     except Exception as error:
-        if type(error).__module__.split(".")[0] in _CLIENTS:
+        if of_client(error):
             raise SurroundingsError(f"{where}: {type(error).__name__}: {error}") from error
         raise
 
@@ -208,14 +265,17 @@ class Lock:
             self._lock_file()
         else:
             self._take_lease()
-            threading.Thread(target=self._renew, daemon=True).start()
+            self._renewer = threading.Thread(target=self._renew, daemon=True)
+            self._renewer.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self._done.set()
         if self._file is not None:
             self._file.close()
-        else:
+            return
+        self._renewer.join()  # what it writes late would be a lease without a holder
+        with suppress(*(() if kind is None else (SurroundingsError,))):  # what stopped the job is to be told
             self.store.remove([LOCK])
 
     def _lock_file(self) -> None:

@@ -7,12 +7,16 @@ base name of a file, the path below the prefix of a folder or glob, the entry of
 import gzip
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import PurePosixPath
+from typing import cast
 
+import fsspec
 import msgspec
 from fsspec.core import split_protocol
 
-from pipeline.read.files import blamed, filesystem, is_local
+from pipeline.read.files import blamed, filesystem, is_local, path_type
+from pipeline.retry import passing
 from schemas.errors import InputError
 
 COMMON_CRAWL = "https://data.commoncrawl.org/"
@@ -61,16 +65,19 @@ def locate(arguments: Sequence[str], *, root: str = "") -> list[Located]:
 
 def _locate(argument: str) -> list[Located]:
     fs, path = filesystem(argument)
-    if fs.isfile(path) or split_protocol(argument)[0] in ("http", "https"):
+    is_web = split_protocol(argument)[0] in ("http", "https")
+    kind = "file" if is_web else path_type(fs, path)
+    if kind == "file":
         return [Located(url=_url(argument, fs.unstrip_protocol(path)))]
-    if fs.isdir(path):
-        prefix, paths = path, fs.find(path)
+    if kind == "directory":
+        prefix, paths = path, passing(lambda: fs.find(path))
         wanted = [each for each in paths if _READABLE.search(each)]
         if not wanted:
             raise InputError(f"{argument}: {_nothing(paths)}")
     elif _MAGIC.search(argument):
         prefix = _MAGIC.split(path)[0].rpartition("/")[0]
-        wanted = [each for each in fs.glob(path) if fs.isfile(each)]
+        found: dict[str, dict[str, str]] = passing(lambda: fs.glob(path, detail=True))
+        wanted = [each for each, info in found.items() if info["type"] == "file"]
         if not wanted:
             raise InputError(f"{argument}: no file matches")
     else:
@@ -113,7 +120,7 @@ def _locate_list(url: str, root: str) -> list[Located]:
         whole = f"{base.rstrip('/')}/{entry}" if base else entry
         if not split_protocol(whole)[0] or is_local(whole):
             fs, path = filesystem(whole)
-            if not fs.isfile(path):
+            if path_type(fs, path) != "file":
                 raise InputError(f"{whole}: no such file (line {number} of {url}; --root says where the entries are)")
             whole = path
         located.append(Located(url=whole, depth=len(PurePosixPath(entry).parts)))
@@ -122,11 +129,15 @@ def _locate_list(url: str, root: str) -> list[Located]:
     return located
 
 
+def _head(fs: fsspec.AbstractFileSystem, path: str) -> bytes:
+    with fs.open(path, "rb") as file:
+        return cast(bytes, file.read(MAX_LIST_BYTES))
+
+
 def _read_list(url: str) -> str:
     fs, path = filesystem(url)
     try:
-        with fs.open(path, "rb") as file:
-            data = file.read(MAX_LIST_BYTES)
+        data = passing(partial(_head, fs, path))
         if data.startswith(b"\x1f\x8b"):
             data = gzip.decompress(data)
         return str(data, "utf-8")

@@ -9,7 +9,8 @@ import posixpath
 from typing import cast
 from urllib.parse import quote, urljoin
 
-from pipeline.read.files import blamed, filesystem, is_local
+from pipeline.read.files import blamed, filesystem, is_local, path_type
+from pipeline.retry import passing
 from schemas.drops import Drop, DropReason
 
 
@@ -35,11 +36,11 @@ class Beside:
         if self._is_local:
             return self._read_local(path, whole)
         with blamed(whole):
-            if not self._fs.isfile(whole):
+            if path_type(self._fs, whole) != "file":
                 return _drop(DropReason.MISSING_FILE, path)
-            if (size := self._fs.size(whole) or 0) > self._max_bytes:
+            if (size := passing(lambda: self._fs.size(whole)) or 0) > self._max_bytes:
                 return _drop(DropReason.TOO_MANY_BYTES, path, size, self._max_bytes)
-            return cast(bytes, self._fs.cat_file(whole))
+            return passing(lambda: cast(bytes, self._fs.cat_file(whole)))
 
     def _read_local(self, path: str, whole: str) -> bytes | Drop:
         try:

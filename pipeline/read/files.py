@@ -12,8 +12,9 @@ import fsspec
 from fsspec.core import split_protocol, url_to_fs
 
 from pipeline.read.source import CHUNK_BYTES
-from pipeline.store import surroundings_blamed
-from schemas.errors import InputError
+from pipeline.retry import may_pass, passing
+from pipeline.store import steady, surroundings_blamed
+from schemas.errors import InputError, SurroundingsError
 
 _PROBE_BYTES = 8
 
@@ -41,7 +42,7 @@ class Opened:
     def _open(self) -> BinaryIO:
         fs, path = filesystem(self._url)
         options = {} if self._ranges else {"block_size": 0}
-        return cast(BinaryIO, fs.open(path, "rb", **options))
+        return steady(passing(lambda: cast(BinaryIO, fs.open(path, "rb", **options))), self._url)
 
 
 def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -55,6 +56,20 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     except (ValueError, ImportError) as error:
         raise InputError(f"{url}: {error}") from None
     return fs, cast(str, path)
+
+
+def path_type(fs: fsspec.AbstractFileSystem, path: str) -> str | None:
+    """What a path leads to: "file", "directory" or nothing; fsspec's own questions take every failure for a no.
+
+    Raises:
+        Exception: what the client raises where the store does not say.
+    """
+    try:
+        return str(passing(lambda: fs.info(path))["type"])
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if may_pass(error):
+            raise
+        return None
 
 
 def is_local(url: str) -> bool:
@@ -73,7 +88,9 @@ def blamed(url: str) -> Iterator[None]:
     with surroundings_blamed(url):
         try:
             yield
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if may_pass(error):  # of a web server fsspec says so whatever the answer was, which is the cause
+                raise SurroundingsError(f"{url}: {error.__cause__}") from error
             raise InputError(f"{url}: no such file") from None
 
 
@@ -97,11 +114,11 @@ def has_ranges(url: str) -> bool:
     fs, path = filesystem(url)
     if split_protocol(url)[0] not in ("http", "https"):
         return True
-    info = fs.info(path)
+    info = passing(lambda: fs.info(path))
     size = info.get("size")
     if not size or not info.get("partial", True):
         return False
-    with fs.open(path, "rb", cache_type="none") as file:
+    with passing(lambda: fs.open(path, "rb", cache_type="none")) as file:
         try:
             file.seek(max(0, size - _PROBE_BYTES))
             return bool(len(file.read(_PROBE_BYTES)) == min(size, _PROBE_BYTES))

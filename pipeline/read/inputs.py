@@ -16,6 +16,7 @@ import msgspec
 from pipeline.read.arguments import Located, locate
 from pipeline.read.files import blamed, filesystem, has_ranges, is_local, opened
 from pipeline.read.kinds import InputKind, kind_by_name, kind_of
+from pipeline.retry import passing
 from schemas.errors import InputError
 
 FILES_PER_BATCH = 500  # ours: HTML files in one input, about as many pages as a slice of a WARC has
@@ -125,7 +126,7 @@ def _local(file: Located, name: str, digests: Digests, kind: KindOf) -> Input | 
 def _remote(file: Located, name: str, kind: KindOf) -> Input | None:
     fs, path = filesystem(file.url)
     with blamed(file.url):
-        info = fs.info(path)
+        info = passing(lambda: fs.info(path))
         ranges = has_ranges(file.url)
     size = info.get("size") or info.get("Size") or 0
     if size == 0 and ranges:

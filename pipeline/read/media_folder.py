@@ -16,8 +16,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.read.files import blamed, filesystem
+from pipeline.read.files import blamed, filesystem, path_type
 from pipeline.read.inputs import find_inputs
+from pipeline.retry import passing
 from pipeline.store import Store
 from pipeline.urls import media_key
 from schemas.errors import InputError
@@ -68,9 +69,11 @@ def find_shards(url: str, digests: MutableMapping[tuple[str, int, int], str]) ->
     """
     fs, path = filesystem(url)
     with blamed(url):
-        if not fs.isdir(path):
+        if path_type(fs, path) != "directory":
             raise InputError(f"{url}: no such folder")
-        listed = {info["name"].rstrip("/").rpartition("/")[2]: info for info in fs.ls(path, detail=True)}
+        listed = {
+            info["name"].rstrip("/").rpartition("/")[2]: info for info in passing(lambda: fs.ls(path, detail=True))
+        }
     stems = {kind: _stems(listed, kind) for kind in (".parquet", ".tar", ".tfrecord")}
     if stems[".tfrecord"]:
         raise InputError(f"{url} holds TFRecords; {_FORMATS}")
