@@ -130,7 +130,11 @@ def _parser() -> argparse.ArgumentParser:
         _add_job_options(command)
     plan.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="default: the cores")
     plan.add_argument(
-        "--sample", type=positive, default=4, metavar="N", help="slices to measure (4); one of 64 MiB takes a minute"
+        "--sample",
+        type=positive,
+        default=4,
+        metavar="N",
+        help="slices to measure, 2 and more (4); one of 64 MiB takes a minute",
     )
     _add_config_options(plan)
     inspect = add_command(commands, "inspect", _inspect, "a document, from a shard, a run, a WARC or an HTML file")

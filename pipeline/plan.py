@@ -21,8 +21,11 @@ from pipeline.stages.shard import shard_count
 
 REQUEST_CPU_S = 0.004  # measured: 2.5 to 6.7 ms of s3fs and m3w.Store a request, S3 server on the loopback
 REQUEST_S = 0.03  # measured: a range read of such a server, 10 to 33 ms; a store's first byte takes as long
+STORE_BYTES_S = 100e6  # ours: what one worker reads of a store in a second
 JOB_START_S = 20.0  # measured: from submission to work on Flink, 15 to 20 s
 STRING_BYTES = 21  # Beam: key, type and length of a packed string 8, its timestamp, window and pane 13
+SELECT_CPU_S = 0.00036  # docs/select.md: a document, of 200,000; a sample is too small to show it
+NAME_BYTES = 35  # measured: of a media part, in the task of each documents part that is assembled
 JOIN_BYTES = 7.0  # measured: peak of a join for each byte that it joins, 3.4 to 6.8 (tracemalloc)
 READ_BYTES = 5 << 20  # fsspec: a block of a file that is read in order
 WEB_CPU_S = 0.005  # docs/web.md: 398 pictures of 68 KB a second, measured, on two cores
@@ -30,7 +33,8 @@ WEB_SHARE = 0.55  # OBELICS: downloads that succeed
 WEB_BYTES = 68_000  # ours: of a picture, where the sample has none of its own
 MAX_GRAPH_BYTES = 2 << 30  # Protobuf: a message
 MAX_WORKER_BYTES = 4 << 30  # ours: what a core has on usual machines
-MAX_SHARD_S = 600.0  # ours: reading for one shard of 256 MB before its first sample is written
+MAX_TASK_BYTES = 64 << 20  # ours: of one unit of work, sent with it
+MAX_SHARD_S = 600.0  # ours: reads for one shard of 256 MB before its first sample is written
 
 
 class StageSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,18 +174,18 @@ def bucket_bytes(payload: float) -> float:
 
 
 def per_part(measured: float, start: float, parts: int, wanted: int) -> float:
-    """A cost that has a start and grows with the parts: measured on 1 part (`start`) and on `parts`, for so many as are wanted.
+    """A cost that grows with the parts: measured on one (`start`) and on `parts` of them, for so many as are wanted.
 
-    Of a sample of one part all of it counts for each part: too much rather than too little.
+    Where one part is all that was measured, each further one is taken to cost as much.
     """
     each = max(0.0, measured - start) / (parts - 1) if parts > 1 else measured
-    return start + each * (wanted - 1)
+    return measured + each * (wanted - parts)
 
 
 def widest_key(sample: Sample, whole: Whole, by: float) -> tuple[str, float]:
     """The key of which most bytes meet in one place; such a key is one worker's, however many buckets there are."""
     keys = {
-        "pages with one text": sample.same_text * by * DOCUMENT_KEY.itemsize,
+        "pages with one text": (sample.same_text * by if sample.same_text > 1 else 1) * DOCUMENT_KEY.itemsize,
         "a MinHash band that all parts share": whole.parts * BEST * BAND.itemsize,
     }
     name = max(keys, key=lambda one: keys[one])
@@ -202,7 +206,10 @@ def _stage(stage: StageSample, sample: Sample, whole: Whole, by: float, shards: 
         )
         counts["PUT shards"] = 2.0 * sum(shards.values())
     requests = sum(counts.values())
-    core_s = max(0.0, stage.cpu_s - stage.start_cpu_s) * by + stage.start_cpu_s + requests * REQUEST_CPU_S
+    work_s = max(0.0, stage.cpu_s - stage.start_cpu_s) * by
+    if stage.stage == "select":
+        work_s = max(work_s, SELECT_CPU_S * sample.documents * by)
+    core_s = stage.start_cpu_s + work_s + requests * REQUEST_CPU_S
     waits_s = (requests - counts.get("GET media", 0.0)) * REQUEST_S  # media are asked for side by side
     payloads = [size * by for size in stage.shuffled.values()]
     return StagePlan(
@@ -254,6 +261,7 @@ def limits_of(plan: Plan, sample: Sample, whole: Whole) -> list[Limit]:
     pieces = "runs over pieces of the input, each --against those before"
     graph = max(plan.stages, key=lambda stage: stage.graph_bytes)
     samples = sum(sample.samples.values()) * whole.bytes / sample.bytes
+    media_parts = sum(stage.units for stage in plan.stages if stage.stage in ("fetch", "web"))
     joined, free = plan.worker_bytes - sample.process_bytes, MAX_WORKER_BYTES - sample.process_bytes
     limits = [
         Limit(
@@ -265,17 +273,17 @@ def limits_of(plan: Plan, sample: Sample, whole: Whole) -> list[Limit]:
         ),
         Limit(
             name="a shard's reads of all parts",
-            value=2 * whole.parts * REQUEST_S,
+            value=2 * whole.parts * REQUEST_S + samples * ASSEMBLED.itemsize / STORE_BYTES_S,
             most=MAX_SHARD_S,
             unit="seconds",
             turn=fewer,
         ),
         Limit(
-            name="the indexes that each shard reads",
-            value=samples * ASSEMBLED.itemsize,
-            most=MAX_WORKER_BYTES,
+            name="the names of media parts in a task of shard",
+            value=media_parts * NAME_BYTES,
+            most=MAX_TASK_BYTES,
             unit="bytes",
-            turn=pieces,
+            turn="a larger fetch.chunk_urls; runs over pieces of the input",
         ),
         Limit(name="what a worker joins", value=joined, most=free, unit="bytes", turn=pieces),
     ]

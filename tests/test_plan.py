@@ -90,8 +90,8 @@ def test_time_goes_with_pages_and_starts_once() -> None:
 def test_per_part() -> None:
     """What one part costs is the difference that further parts make; a sample of one part is all that is known of a part."""
     assert per_part(10, 4, 3, 101) == 4 + 3 * 100
-    assert per_part(10, 4, 1, 5) == 10 * 4 + 4
-    assert per_part(3, 4, 2, 5) == 4
+    assert per_part(10, 4, 1, 5) == 10 * 5
+    assert per_part(3, 4, 2, 5) == 3
 
 
 def test_the_last_round_of_workers_counts_whole() -> None:
@@ -221,7 +221,7 @@ def test_the_command_prints_an_estimate(
 
     out = capsys.readouterr().out
     assert code == 0
-    assert "1 of 2 slices" in out
+    assert "2 of 2 slices" in out
     assert [line.split()[0] for line in out.splitlines()[4:9]] == ["extract", "select", "fetch", "web", "shard"]
     assert "first to break" in out
     assert os.listdir(tmp_path) == []
