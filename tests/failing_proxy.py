@@ -39,8 +39,9 @@ class FailingProxy:
         self.port = 0
         self.fail({})
 
-    def fail(self, faults: dict[Fault, float], seed: int = 1) -> None:
-        """From now on these shares of the requests fail."""
+    def fail(self, faults: dict[Fault, float], *, seed: int = 1, after: int = 0) -> None:
+        """From now on, when `after` requests have gone well, these shares of the requests fail."""
+        self._after = after
         self.faults = faults
         self.met: Counter[Fault] = Counter()
         self.requests = 0
@@ -83,7 +84,7 @@ class FailingProxy:
     def _fault(self, head: bytes) -> Fault | None:
         self.requests += 1
         drawn, method = self._draw.random(), head.split(b" ", 1)[0].decode()
-        for fault, share in self.faults.items():
+        for fault, share in self.faults.items() if self.requests > self._after else ():
             takes_part = re.match(r"(GET|PUT):", fault.value)
             if drawn < share and (takes_part is None or takes_part[1] == method):
                 if fault is Fault.SHORT and b"range:" not in head.lower():

@@ -12,6 +12,9 @@ from s3fs import S3FileSystem
 
 from jobs.cli import main
 from pipeline import retry, store
+from pipeline.lists.files import content
+from pipeline.read.files import opened
+from pipeline.runfolder import FOLDERS, RunFolder
 from pipeline.store import LOCK, Lock, Store
 from pipeline.transforms.spread import stop_children
 from schemas.errors import SurroundingsError
@@ -62,10 +65,17 @@ def _stream(folder: Store) -> bytes:
         return file.read()
 
 
+def _input(folder: Store) -> bytes:
+    with opened(f"{folder.url}/data") as handle:
+        return handle.at(1000).read(5000)
+
+
 READS: dict[str, Callable[[Store], object]] = {
     "read": lambda folder: folder.read("data"),
     "ranges": lambda folder: folder.read_ranges([("data", 512, 1000), ("data", 0, 7)]),
     "open": _stream,
+    "input": _input,
+    "list": lambda folder: content(f"{folder.url}/data"),
     "files": lambda folder: folder.files(),
     "exists": lambda folder: folder.exists("data"),
 }
@@ -178,14 +188,18 @@ def _digests(folder: Store) -> dict[str, str]:
     return {name: hashlib.sha256(folder.read(name)).hexdigest() for name in names}
 
 
-def _crawl(proxy: FailingProxy, source: Path, run: str, faults: dict[Fault, float]) -> int:
+def _leftovers(run: RunFolder) -> set[str]:
+    """Files in the stages' folders that no current record names."""
+    named = {file.path for stage in FOLDERS for commit in run.commits(stage) for file in commit.files}
+    prefixes = tuple(prefix for each in FOLDERS.values() for prefix in each)
+    return {name for name in run.store.files() if name.startswith(prefixes)} - named
+
+
+def _crawl(source: Path, run: str) -> int:
     for path in source.glob("*.warc.gz"):
-        fsspec.filesystem("s3").put_file(str(path), f"{BUCKET}/crawl/{path.name}")
-    proxy.fail(faults)
-    try:
-        return main(["crawl", f"{BUCKET}/crawl/*.warc.gz", "--out", f"{BUCKET}/{run}", "--workers", "2"])
-    finally:
-        proxy.fail({})
+        if not Store(f"{BUCKET}/crawl").exists(path.name):
+            Store(f"{BUCKET}/crawl").write(path.name, path.read_bytes())
+    return main(["crawl", f"{BUCKET}/crawl/*.warc.gz", "--out", f"{BUCKET}/{run}", "--workers", "2"])
 
 
 @pytest.mark.slow
@@ -195,7 +209,39 @@ def test_a_crawl_through_faults_gives_the_same_bytes(
     """A tenth of the requests fails with 5xx, further ones stall, are cut, come short or break an upload."""
     source, digests = expected
     faults = {Fault.BROKEN: 0.05, Fault.BUSY: 0.05, Fault.STALL: 0.02, Fault.CUT: 0.02, Fault.SHORT: 0.02}
-    assert _crawl(proxy, source, "faulty", faults | {Fault.RESET: 0.05}) == 0
+    proxy.fail(faults | {Fault.RESET: 0.05})
+    assert _crawl(source, "faulty") == 0
+    assert set(proxy.met) == set(proxy.faults)
+    proxy.fail({})
 
-    assert digests == _digests(Store(f"{BUCKET}/faulty"))
-    assert not Store(f"{BUCKET}/faulty").exists(LOCK)
+    run = RunFolder(f"{BUCKET}/faulty")
+    assert digests == _digests(run.store)
+    assert not _leftovers(run)
+    assert not run.store.exists(LOCK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "after"), [(Fault.FORBIDDEN, 60), (Fault.FORBIDDEN, 150), (Fault.FORBIDDEN, 250), (Fault.BROKEN, 200)]
+)
+def test_a_crawl_that_stopped_ends_when_it_is_sent_again(
+    proxy: FailingProxy,
+    expected: tuple[Path, dict[str, str]],
+    fault: Fault,
+    after: int,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A store that fails for good in the middle of a job is one line; the same command on the store that is well again ends with the same bytes."""
+    source, digests = expected
+    run = RunFolder(f"{BUCKET}/stopped-{fault.name}-{after}")
+    proxy.fail({fault: 1.0}, after=after)
+    assert _crawl(source, run.store.root.partition("/")[2]) == SurroundingsError.exit_code
+    lines = [line for line in capfd.readouterr().err.splitlines() if "s3://" in line]
+    assert len(lines) == 1
+    proxy.fail({})
+    run.store.remove([LOCK])  # its holder, this process, would have ended
+
+    assert _crawl(source, run.store.root.partition("/")[2]) == 0
+    assert digests == _digests(run.store)
+    assert not _leftovers(run)
+    assert not run.store.exists(LOCK)

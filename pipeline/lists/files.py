@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any, BinaryIO, NamedTuple
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.compression import compr
+from fsspec.core import get_compression, url_to_fs
 
-from pipeline.store import surroundings_blamed
+from pipeline.retry import passing
+from pipeline.store import steady, surroundings_blamed
 from schemas.errors import InputError
 
 MAX_LINE_CHARS = 4 << 20  # ours: a record of an evaluation set may hold a chapter; a line without an end is no list
@@ -75,12 +77,13 @@ def texts(url: str) -> Iterator[str]:
 def _opened(url: str, compression: str | None) -> Iterator[BinaryIO]:
     with surroundings_blamed(url):
         try:
-            found = fsspec.open(url, "rb", compression=compression)
+            fs, path = url_to_fs(url)
         except (ValueError, ImportError) as error:  # no such protocol, or none that is installed
             raise InputError(f"{url or 'a list without a name'}: cannot be read: {error}") from None
         try:
-            with found as file:
-                yield file
+            with steady(passing(lambda: fs.open(path, "rb")), url) as file:
+                kind = get_compression(path, compression)
+                yield compr[kind](file, mode="rb") if kind else file
         except FileNotFoundError:
             raise InputError(f"{url}: no such file") from None
         except IsADirectoryError:
