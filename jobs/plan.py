@@ -4,6 +4,7 @@ Some slices of the input go through the stages, in this process and into a tempo
 goes through them before, to learn what a stage costs to begin. `pipeline.plan` carries that to the whole. The web is not asked, and no model scores.
 """
 
+import functools
 import os
 import resource
 import tempfile
@@ -190,38 +191,36 @@ def _most_of_one_text(job: Job) -> int:
 
 
 def print_plan(sample: Sample, whole: Whole, plan: Plan, console: Console) -> None:
-    """A table of the stages, then what is not a stage's."""
-    console.print(
-        f"measured: {sample.parts:,} of {whole.parts:,} slices, {decimal(sample.bytes)} of {decimal(whole.bytes)}, {sample.pages:,} pages"
-    )
-    console.print(
-        f"in all about {plan.pages:,.0f} pages, {plan.documents:,.0f} documents before select, {plan.media_urls:,.0f} media URLs, "
-        f"{plan.shards:,} shards\n"
-    )
-    console.print(_stages(plan, whole))
-    console.print(f"\ntime on {whole.workers:,} workers: {_time(sum(stage.seconds for stage in plan.stages))}")
-    console.print(f"memory a worker: {decimal(round(plan.worker_bytes))}")
-    console.print(f"widest key: {plan.key[0]}, {decimal(round(plan.key[1]))}")
+    """A table of the stages between lines about what is not a stage's."""
+    say = functools.partial(console.print, soft_wrap=True)
+    of = f"{decimal(sample.bytes)} of {decimal(whole.bytes)}"
+    say(f"measured: {sample.parts:,} of {whole.parts:,} slices, {of}, {sample.pages:,} pages")
+    found = f"{plan.documents:,.0f} documents before select, {plan.media_urls:,.0f} media URLs, {plan.shards:,} shards"
+    say(f"in all about {plan.pages:,.0f} pages, {found}\n")
+    console.print(_stages(plan))
+    say(f"\ntime on {whole.workers:,} workers: {_time(sum(stage.seconds for stage in plan.stages))}")
+    say(f"memory a worker: {decimal(round(plan.worker_bytes))}")
+    say(f"widest key: {plan.key[0]}, {decimal(round(plan.key[1]))}")
     first = plan.limits[0]
-    for limit in plan.limits if first.value > first.most else [first]:
-        if limit.value > limit.most:
-            console.print(f"too much: {limit.name}, {_amount(limit.value, limit.unit)}; turn: {limit.turn}")
     if first.value <= first.most:
-        console.print(
-            f"first to break, at {first.most / first.value:,.1f} times this input: {first.name} "
-            f"({_amount(first.value, first.unit)} now)"
+        say(
+            f"first to break, at {first.most / first.value:,.1f} times this input: {first.name}; then turn: {first.turn}"
         )
+    for limit in plan.limits:
+        if limit.value > limit.most:
+            most = f"{_amount(limit.value, limit.unit)}, where {_amount(limit.most, limit.unit)} is the most"
+            say(f"too much: {limit.name}, {most}; turn: {limit.turn}")
 
 
-def _stages(plan: Plan, whole: Whole) -> Table:
+def _stages(plan: Plan) -> Table:
     table = Table(
         "stage",
-        "core hours",
-        "hours",
+        "core time",
+        "time",
         "shuffled",
         "requests",
         "bytes out",
-        "graph of the job",
+        "job graph",
         box=None,
         pad_edge=False,
     )
