@@ -20,6 +20,7 @@ _ERRNOS: Final = frozenset(
     {None, errno.EIO, errno.EBUSY, errno.EAGAIN, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH}
 )
 _MAY_PASS: Final = frozenset({408, 425, 429})  # of the statuses below 500
+_CUT_UPLOADS: Final = frozenset({"RequestTimeout", "IncompleteBody", "BadDigest"})  # S3's 400 for a part of a body
 # Of clients' errors without a status: the network's, and answers that came damaged. All else is about settings and keys.
 _OF_THE_NETWORK: Final = frozenset(
     {"ConnectionError", "HTTPClientError", "ClientConnectionError", "ClientPayloadError", "TransportError"}
@@ -64,9 +65,11 @@ def of_client(error: BaseException) -> bool:
 
 
 def _status(error: Any) -> int | None:
-    """The HTTP status that a client's error carries."""
+    """The HTTP status that a client's error carries, 408 for all uploads that came in part."""
     answer: object = getattr(error, "response", None)
     if isinstance(answer, dict):  # botocore's
+        if answer.get("Error", {}).get("Code") in _CUT_UPLOADS:
+            return 408
         found: object = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:  # aiohttp's; gcsfs's
         found = error.status if hasattr(error, "status") else getattr(error, "code", None)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
+from s3fs.errors import translate_boto_error
 
 from jobs.cli import main
 from pipeline import retry, store
@@ -157,6 +159,23 @@ def test_a_refusal_is_told_at_once(proxy: FailingProxy, read: str) -> None:
     with pytest.raises(SurroundingsError, match=f"{BUCKET}/refused"):
         READS[read](folder)
     assert proxy.requests <= 2  # two ranges
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "passes"),
+    [
+        ("SlowDown", 503, True),
+        ("IncompleteBody", 400, True),
+        ("InvalidArgument", 400, False),
+        ("NoSuchBucket", 404, False),
+    ],
+)
+def test_answers_that_may_pass(code: str, status: int, passes: bool) -> None:
+    """5xx and what S3 says to a body that came in part pass, as s3fs translates them; all else of 4xx does not."""
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    error = translate_boto_error(ClientError(answer, "PutObject"))
+
+    assert retry.may_pass(error) is passes
 
 
 def test_a_lease_is_gone_after_a_failure(proxy: FailingProxy) -> None:
