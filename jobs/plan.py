@@ -26,7 +26,7 @@ from jobs.job import Job
 from jobs.measured import MeasuredEngine
 from jobs.progress import Progress
 from pipeline.config import Config
-from pipeline.plan import Plan, Sample, StageSample, Whole, estimate
+from pipeline.plan import Plan, Sample, StageRan, StageSample, Whole, estimate
 from pipeline.read.inputs import Input, find_inputs
 from pipeline.report import sum_counts
 from pipeline.runfolder import RunFolder, digest
@@ -37,18 +37,6 @@ from schemas.errors import InputError
 
 STAGES = ("extract", "select", "fetch", "shard")
 ONE_PAGE = "distill-growing-ca.warc.gz"  # of the demo's crawl: a document that stays, with a picture
-
-
-class StageRan(msgspec.Struct, frozen=True, kw_only=True):
-    """What one stage took on one input: CPU seconds, bytes by shuffle, the largest graph of its jobs, requests, bytes out, parts."""
-
-    cpu_s: float
-    shuffled: dict[str, int]
-    graph_bytes: int
-    requests: dict[str, int]
-    out_bytes: int
-    parts: int
-    jobs: int
 
 
 def run(inputs: list[Input], config: Config, workers: int, slices: int) -> None:
@@ -84,17 +72,11 @@ def measure(inputs: list[Input], config: Config, workers: int, slices: int) -> t
 
 def _beside(stage: str, ran: StageRan, start: StageRan) -> StageSample:
     return StageSample(
+        **msgspec.structs.asdict(ran),
         stage=stage,
-        cpu_s=ran.cpu_s,
         start_cpu_s=start.cpu_s,
-        shuffled=ran.shuffled,
-        graph_bytes=ran.graph_bytes,
         start_graph_bytes=start.graph_bytes,
-        requests=ran.requests,
         start_requests=start.requests,
-        out_bytes=ran.out_bytes,
-        parts=ran.parts,
-        jobs=ran.jobs,
     )
 
 

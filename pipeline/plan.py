@@ -37,23 +37,25 @@ MAX_TASK_BYTES = 64 << 20  # ours: of one unit of work, sent with it
 MAX_SHARD_S = 600.0  # ours: reads for one shard of 256 MB before its first sample is written
 
 
-class StageSample(msgspec.Struct, frozen=True, kw_only=True):
-    """What one stage cost on the sample, and, in `start_*`, on a single page: what it costs to begin.
+class StageRan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one stage took on one input: CPU seconds, bytes by shuffle, the largest graph of its jobs, requests such as {"GET documents": 3}, bytes out, parts."""
 
-    `shuffled` are bytes by shuffle, `requests` such as {"GET documents": 3}, `graph_bytes` those of the largest of its `jobs`.
-    """
-
-    stage: str
     cpu_s: float
-    start_cpu_s: float
     shuffled: dict[str, int]
     graph_bytes: int
-    start_graph_bytes: int
     requests: dict[str, int]
-    start_requests: dict[str, int]
     out_bytes: int
     parts: int
     jobs: int
+
+
+class StageSample(StageRan, frozen=True, kw_only=True):
+    """What one stage took on the sample, and, in `start_*`, on a single page: what it costs to begin."""
+
+    stage: str
+    start_cpu_s: float
+    start_graph_bytes: int
+    start_requests: dict[str, int]
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
