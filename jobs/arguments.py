@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 
 def add_command(
@@ -14,6 +15,20 @@ def add_command(
     command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     command.set_defaults(run=run)
     return command
+
+
+class PrintSoftware(argparse.Action):
+    """Prints what a worker has to have as well, a line each, and ends the command: compare it with `diff`; the first line names an image."""
+
+    def __init__(self, option_strings: list[str], dest: str, **others: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **others)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Looks the versions up here, since most commands do not need them."""
+        from pipeline.software import software
+
+        print("\n".join(f"{name} {version}" for name, version in software().items()))
+        parser.exit()
 
 
 def positive(text: str) -> int:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from jobs.arguments import add_command, add_engine_options, positive
+from jobs.arguments import PrintSoftware, add_command, add_engine_options, positive
 from jobs.cli_training import add_training
 from schemas.errors import M3wError, OutputError
 
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Web crawls to interleaved image-text training data.",
         epilog="Everything after -- goes to Beam. Exit codes: 0 done, 1 the data is at fault, 2 the command is, 3 the surroundings are.",
     )
+    parser.add_argument("--version", action=PrintSoftware, help="m3w, Python and the libraries that decide the bytes")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     crawl = add_command(
         commands, "crawl", _crawl, "crawls to shards: extract, select, fetch, shard; resumes what is unfinished"

@@ -22,7 +22,7 @@ def software() -> dict[str, str]:
     names = sorted({re.split(r"[^A-Za-z0-9._-]", one)[0] for one in _requirements()})
     versions = {name: _version(name) for name in names}
     python = ".".join(platform.python_version_tuple()[:2])  # pickled functions hold its bytecode
-    return {"m3w": f"{_version('m3w')} ({_code_digest()})", "Python": python, **versions}
+    return {"m3w": f"{_version('m3w')}-{_code_digest()}", "Python": python, **versions}
 
 
 def check_software(submitters: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from jobs.cli import main
 from pipeline.extract.page import draft
+from pipeline.software import software
 from schemas.document import Draft
 from tests import crawls
 
@@ -29,6 +31,18 @@ def fails(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -
     assert len(lines) == 1
     assert lines[0].startswith("m3w: ")
     return lines[0]
+
+
+def test_version_is_what_a_worker_must_have(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line each: m3w with the digest of its code (a tag for an image), Python, and every library that a job compares."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    lines = [line.split(" ") for line in capsys.readouterr().out.splitlines()]
+
+    assert 0 == ended.value.code
+    assert software() == dict(lines)
+    assert ["m3w", "Python"] == [name for name, _ in lines[:2]]
+    assert re.fullmatch(r"[0-9A-Za-z_][\w.-]{0,127}", lines[0][1])  # what registries take for a tag
 
 
 def test_no_such_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,7 +155,7 @@ def test_a_worker_with_other_software_refuses() -> None:
     """m3w by its code, Python, and every library; what differs is named, m3w first."""
     check_software(software())
     for other, line in (
-        ({"m3w": "0.1.0 (0)"}, r"m3w 0\.1\.0 \([0-9a-f]{8}\), and who submits has 0\.1\.0 \(0\)"),
+        ({"m3w": "0.1.0-0"}, r"m3w 0\.1\.0-[0-9a-f]{8}, and who submits has 0\.1\.0-0;"),
         ({"Python": "2.7"}, "Python 3"),
         ({"pillow": "1", "m3w": "0"}, "has m3w"),
         ({"more": "1"}, "has more not at all"),
