@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -61,6 +62,9 @@ def test_stop_ends_our_processes_with_their_children_and_no_other(tmp_path: Path
         assert ["other"] == state.read(tmp_path).missing()  # type: ignore[union-attr]
         assert start.stop(tmp_path)
         assert ours.wait(timeout=5) < 0
+        until = time.monotonic() + 10
+        while state.born(child) and time.monotonic() < until:  # it has its signal, and ends when it is given time
+            time.sleep(0.01)
         assert "" == state.born(child)
         assert other.poll() is None
         assert not start.stop(tmp_path)
@@ -88,10 +92,16 @@ def test_state_of_something_else_is_one_line(tmp_path: Path) -> None:
 def test_missing_software_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No Java, no jars: what is missing, and how to come by it; a cluster that nobody started is none to stop."""
-    for path, line in (("/nowhere", "Java 17"), (str(tmp_path), "make cluster")):
-        (tmp_path / "java").touch(mode=0o755)
-        monkeypatch.setenv("PATH", path)
+    """No Java, one without a compiler, no jars: what is missing, and how to come by it; a cluster that nobody started is none to stop."""
+    for modules, line in (
+        (None, "Java 17"),
+        ("java.base@17", "without its compiler"),
+        ("jdk.compiler@17", "make cluster"),
+    ):
+        if modules:
+            (tmp_path / "java").write_text(f"#!/bin/sh\necho {modules}\n")
+            (tmp_path / "java").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setattr(sys, "argv", ["cluster", "start", str(tmp_path)])
         assert 3 == main()
         assert line in capsys.readouterr().err

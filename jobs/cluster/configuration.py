@@ -115,7 +115,7 @@ def commands(
     job_manager = f"{runtime}.entrypoint.StandaloneSessionClusterEntrypoint"
     job_server = [
         *("java", "-Xmx512m", *_ADD_OPENS, "-cp", f"{folder}/job-server/*"),
-        "org.apache.beam.runners.flink.FlinkJobServerDriver",
+        str(Path(__file__).with_name("JobServer.java")),
         f"--flink-master={HOST}:{ports.rest}",
         "--job-host=localhost",
         f"--job-port={ports.job}",

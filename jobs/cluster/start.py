@@ -84,6 +84,9 @@ def overview(cluster: Cluster) -> dict[str, int]:
 def _check_software(folder: Path) -> None:
     if not shutil.which("java"):
         raise SurroundingsError("the cluster needs Java 17 (java is not on the PATH)")
+    modules = subprocess.run(["java", "--list-modules"], capture_output=True, text=True, check=False).stdout
+    if "jdk.compiler@" not in modules:
+        raise SurroundingsError("the cluster needs the JDK of Java 17: this java comes without its compiler")
     for jars in ("flink/pyflink/lib", "job-server"):
         if not list((folder / jars).glob("*.jar")):
             raise SurroundingsError(f"{folder / jars} holds no jars; make cluster gets them")
