@@ -334,8 +334,8 @@ def _run_job(options: argparse.Namespace, engine: "Engine", run: "Callable[[Job]
     from jobs.presets import read_config
     from jobs.progress import Terminal
     from pipeline.config import dump_config
+    from pipeline.lock import locked
     from pipeline.runfolder import RunFolder
-    from pipeline.store import Lock
 
     settings = list(options.set)
     if getattr(options, "sample", None) is not None:
@@ -355,7 +355,7 @@ def _run_job(options: argparse.Namespace, engine: "Engine", run: "Callable[[Job]
     job = Job(folder, config, engine, Terminal())
     if selects:
         job.compile_lists()
-    with Lock(folder.store):
+    with locked(folder.store):
         folder.claim()
         job.join()
         folder.store.write("config.toml", dump_config(config).encode())

@@ -11,6 +11,7 @@ import msgspec
 from jobs.engine import Engine
 from jobs.flink import job_name
 from jobs.progress import Progress
+from pipeline.claim import claim_job, held, under
 from pipeline.config import Config
 from pipeline.lists.lists import compile_pictures, compile_texts, prune, stored
 from pipeline.read.inputs import Input
@@ -86,13 +87,18 @@ class Job:
     def run(self, stage: str, parts: Iterable[str], build: Callable[[Any], Any]) -> None:
         """Runs a pipeline that writes these parts, with progress."""
         with self.progress.watch(self.folder, stage, set(parts)):
-            name = job_name(self.url, stage)
-            try:
+            self.send(build, stage)
+
+    def send(self, build: Callable[[Any], Any], stage: str) -> None:
+        """Runs a pipeline under the name of a stage. A job on a cluster outlives this command, so it works under a claim of its own."""
+        name = job_name(self.url, stage)
+        try:
+            with under(held() if self.engine.is_local else claim_job(self.folder.store)):
                 self.engine.run(build, name)
-            except KeyboardInterrupt:
-                if self.engine.job_server:
-                    self.progress.say(f"{stage}: goes on as {name} on the cluster; the same command waits for it")
-                raise
+        except KeyboardInterrupt:
+            if self.engine.job_server:
+                self.progress.say(f"{stage}: goes on as {name} on the cluster; the same command waits for it")
+            raise
 
     def join(self) -> None:
         """Waits for what an earlier command, which was cut off, has left running of this folder on a cluster. Call it with the lock held."""

@@ -11,14 +11,13 @@ from typing import Any
 import msgspec
 
 from jobs.engine import Engine
-from jobs.flink import job_name
 from jobs.job import Job
 from jobs.progress import Terminal
 from jobs.shard import write_manifest
 from pipeline.config import load_config
+from pipeline.lock import locked
 from pipeline.report import CARD, MANIFEST
 from pipeline.runfolder import RunFolder
-from pipeline.store import Lock
 from pipeline.takedown.entries import Entries, read_entries
 from pipeline.takedown.shards import Gone, PartTask, rewrite
 from pipeline.takedown.tables import find, found, purge
@@ -55,7 +54,7 @@ def command(url: str, list_url: str, max_distance: int, engine: Engine) -> None:
     entries = read_entries(list_url, max_distance)
     config = load_config(folder.store.read("config.toml").decode(), f"{url}/config.toml")
     job = Job(folder, config, engine, Terminal())
-    with Lock(folder.store):
+    with locked(folder.store):
         folder.claim()
         job.join()
         run(job, entries)
@@ -140,7 +139,5 @@ def _spread(job: Job, work: Callable[..., Any], entries: Entries, parts: list[Pa
     """Runs `work` for each part; returns the tasks."""
     tasks = [PartTask(run_url=job.url, stage=stage, part=part, entries=entries) for stage, part in parts]
     if tasks:
-        job.engine.run(
-            lambda pipeline: pipeline | Spread(list(tasks), work, job.engine.processes), job_name(job.url, "takedown")
-        )
+        job.send(lambda pipeline: pipeline | Spread(list(tasks), work, job.engine.processes), "takedown")
     return tasks

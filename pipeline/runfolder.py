@@ -16,7 +16,9 @@ from typing import Any, BinaryIO, Final, Literal, cast
 
 import msgspec
 
-from pipeline.store import LOCK, Store
+from pipeline.claim import check
+from pipeline.lock import LOCK
+from pipeline.store import Store
 from schemas.errors import OutputError, SchemaError
 
 RUN_VERSION: Final = 1
@@ -106,6 +108,7 @@ class RunFolder:
         with ExitStack() as stack:
             writer = PartWriter(self.store, stack)
             yield writer
+            check(self.store)
         files = [self._file_record(writer, path) for path in sorted(writer.digests)]
         commit = Commit(stage=stage, part=part, files=files, counts=dict(writer.counts), detail=writer.detail)
         self.record(commit)

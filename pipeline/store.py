@@ -1,7 +1,7 @@
 """Files by fsspec URL: whole or not at all.
 
 A `Store` is a folder on disk or in an object store. What is written is spooled first and then goes to its place in one step: a rename on disk, one
-upload elsewhere (a stream that is closed after an exception would publish a cut object). `Lock` keeps a second writer out of the folder.
+upload elsewhere (a stream that is closed after an exception would publish a cut object). Who works under a claim (pipeline/claim.py) looks at it before.
 
 What a store fails in passing is asked again (pipeline/retry.py), and what it gives is measured against what was asked for. How long it may be silent is its
 client's to say: s3fs gives up a connection after 5 s and an answer after 15 s without a byte, five times each, unless fsspec's own configuration says
@@ -9,15 +9,9 @@ otherwise (FSSPEC_S3='{"config_kwargs": {"read_timeout": 60}}').
 """
 
 import errno
-import fcntl
-import json
 import os
 import shutil
-import socket
 import tempfile
-import threading
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -29,13 +23,11 @@ from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.claim import check
 from pipeline.retry import of_client, passing
-from schemas.errors import OutputError, SurroundingsError
+from schemas.errors import SurroundingsError
 
 SPOOL = ".spool"  # inside a local folder, so that a rename stays on one file system
-LOCK = ".lock"
-LEASE_S = 60.0  # ours: a store has no lock that dies with its holder, so a lease runs out
-RENEW_S = 15.0
 UPLOAD_S = 120.0  # ours: clients have no time limit for bytes that a store does not take,
 UPLOAD_BYTES_PER_S = 100_000  # so this is the slowest upload that is not taken for a stalled one
 
@@ -129,6 +121,7 @@ class Store:
 
     def write(self, name: str, data: bytes) -> None:
         """Puts bytes to their place, whole."""
+        check(self)
         with self.spool(name) as file:
             file.write(data)
 
@@ -161,11 +154,14 @@ class Store:
 
     def remove(self, names: list[str]) -> None:
         """Deletes files; those already gone are fine."""
+        if names:
+            check(self)
         for name in names:
             self._asked(name, partial(self._rm, name, recursive=False))
 
     def remove_folder(self, folder: str) -> None:
         """Deletes a folder with all that is in it; one already gone is fine."""
+        check(self)
         self._asked(folder, partial(self._rm, folder, recursive=True))
 
     def _rm(self, name: str, *, recursive: bool) -> None:
@@ -242,82 +238,3 @@ def surroundings_blamed(where: str) -> Iterator[None]:
         if of_client(error):
             raise SurroundingsError(f"{where}: {type(error).__name__}: {error}") from error
         raise
-
-
-class Lock:
-    """Keeps a second writer out of a store's folder while the block runs.
-
-    On disk the lock dies with its holder. In an object store it is a lease that the holder renews; after a kill the folder is free again when the
-    lease has run out (60 s), or at once on the machine of the dead holder.
-
-    Raises:
-        OutputError: another writer is in the folder.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._file: BinaryIO | None = None
-        self._done = threading.Event()
-        self._owner = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid()}
-
-    def __enter__(self) -> "Lock":
-        if self.store.is_local:
-            self._lock_file()
-        else:
-            self._take_lease()
-            self._renewer = threading.Thread(target=self._renew, daemon=True)
-            self._renewer.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        self._done.set()
-        if self._file is not None:
-            self._file.close()
-            return
-        self._renewer.join()  # what it writes late would be a lease without a holder
-        with suppress(*(() if kind is None else (SurroundingsError,))):  # what stopped the job is to be told
-            self.store.remove([LOCK])
-
-    def _lock_file(self) -> None:
-        with surroundings_blamed(self.store.path(LOCK)):
-            os.makedirs(self.store.root, exist_ok=True)
-            self._file = open(self.store.path(LOCK), "a+b")  # noqa: SIM115 - open as long as the lock is held
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._file.close()
-                raise OutputError(
-                    f"{self.store.url}: another m3w is writing here; wait for it, or take another --out"
-                ) from None
-
-    def _take_lease(self) -> None:
-        if self.store.exists(LOCK):
-            holder = json.loads(self.store.read(LOCK))
-            here = holder["host"] == self._owner["host"]
-            if not (here and _is_dead(holder["pid"])) and holder["until"] > time.time():
-                raise OutputError(
-                    f"{self.store.url}: another m3w (process {holder['pid']} on {holder['host']}) is writing here; wait for it, take another "
-                    f"--out, or, if it was killed, try again in {LEASE_S:.0f} s"
-                )
-        self._write_lease()
-        time.sleep(0.2)  # two that came at once: the one whose lease stands afterwards goes on
-        if json.loads(self.store.read(LOCK))["id"] != self._owner["id"]:
-            raise OutputError(f"{self.store.url}: another m3w started to write here at the same moment")
-
-    def _write_lease(self) -> None:
-        self.store.write(LOCK, json.dumps(self._owner | {"until": time.time() + LEASE_S}).encode())
-
-    def _renew(self) -> None:
-        while not self._done.wait(RENEW_S):
-            with suppress(SurroundingsError):  # the next try is before the lease ends
-                self._write_lease()
-
-
-def _is_dead(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

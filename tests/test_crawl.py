@@ -259,7 +259,8 @@ def test_a_killed_run_goes_on(crawl: list[Path], run: Path, tmp_path: Path) -> N
 
 def test_one_writer(crawl: list[Path], run: Path) -> None:
     """While one process writes, a second command on the same folder is refused with exit code 2."""
-    from pipeline.store import Lock, Store
+    from pipeline.lock import locked
+    from pipeline.store import Store
 
-    with Lock(Store(str(run))):
+    with locked(Store(str(run))):
         assert main(["crawl", *map(str, crawl), "--out", str(run)]) == 2

@@ -15,9 +15,10 @@ from s3fs.errors import translate_boto_error
 from jobs.cli import main
 from pipeline import retry, store
 from pipeline.lists.files import content
+from pipeline.lock import LOCK, locked
 from pipeline.read.files import opened
 from pipeline.runfolder import FOLDERS, RunFolder
-from pipeline.store import LOCK, Lock, Store
+from pipeline.store import Store
 from pipeline.transforms.spread import stop_children
 from schemas.errors import SurroundingsError
 from tests import crawls
@@ -181,13 +182,13 @@ def test_answers_that_may_pass(code: str, status: int, passes: bool) -> None:
 def test_a_lease_is_gone_after_a_failure(proxy: FailingProxy) -> None:
     """What stopped the job is told, not that the lease could not be taken away; a lease that can is."""
     folder = Store(f"{BUCKET}/lease")
-    with pytest.raises(SurroundingsError, match="told"), Lock(folder):
+    with pytest.raises(SurroundingsError, match="told"), locked(folder):
         proxy.fail({Fault.FORBIDDEN: 1.0})
         raise SurroundingsError("told")
     proxy.fail({})
     assert folder.exists(LOCK)
     folder.remove([LOCK])
-    with pytest.raises(KeyError), Lock(folder):
+    with pytest.raises(KeyError), locked(folder):
         raise KeyError
     assert not folder.exists(LOCK)
 

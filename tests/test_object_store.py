@@ -9,7 +9,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from jobs.cli import main
-from pipeline.store import LOCK
+from pipeline.lock import LOCK
 from pipeline.transforms.spread import stop_children
 from schemas.shard import Sample, encode_index, write_shard
 from tests import crawls

@@ -1,14 +1,12 @@
-"""Files whole or not at all, on disk and in memory; one writer a folder."""
+"""Files whole or not at all, on disk and in memory."""
 
-import json
 import os
-import time
 from pathlib import Path
 
 import pytest
 
-from pipeline.store import LEASE_S, LOCK, SPOOL, Lock, Store, surroundings_blamed
-from schemas.errors import OutputError, SurroundingsError
+from pipeline.store import SPOOL, Store, surroundings_blamed
+from schemas.errors import SurroundingsError
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -22,7 +20,7 @@ def test_what_is_written_is_there(store: Store) -> None:
     store.write("c", b"")
 
     assert store.read("a/b.bin") == b"0123456789"
-    assert {"a/b.bin": 10, "c": 0} == {name: size for name, size in store.files().items() if name != LOCK}
+    assert {"a/b.bin": 10, "c": 0} == store.files()
     assert store.read_ranges([("a/b.bin", 2, 3), ("a/b.bin", 0, 1)]) == [b"234", b"0"]
     store.remove(["a/b.bin", "never"])
     assert not store.exists("a/b.bin")
@@ -54,29 +52,6 @@ def test_a_missing_file_is_the_surroundings_fault(store: Store) -> None:
     """The message names the file."""
     with pytest.raises(SurroundingsError, match="nothing-here"):
         store.read("nothing-here")
-
-
-def test_a_second_writer_is_refused(store: Store) -> None:
-    """While one holds the folder another is refused; afterwards it is free."""
-    with Lock(store), pytest.raises(OutputError, match="another m3w"):
-        Lock(store).__enter__()
-    with Lock(store):
-        pass
-
-
-def test_a_lease_runs_out(tmp_path: Path) -> None:
-    """In a store a killed holder's lease ends by time, or at once where its process is known to be dead."""
-    store = Store(f"memory://{tmp_path.name}/leased")
-    for host, pid, until in (
-        ("elsewhere", 1, time.time() - 1),
-        (os.uname().nodename, 2**22 + 1, time.time() + LEASE_S),
-    ):
-        store.write(LOCK, json.dumps({"id": "x", "host": host, "pid": pid, "until": until}).encode())
-        with Lock(store):
-            pass
-    store.write(LOCK, json.dumps({"id": "x", "host": "elsewhere", "pid": 1, "until": time.time() + LEASE_S}).encode())
-    with pytest.raises(OutputError, match="process 1 on elsewhere"):
-        Lock(store).__enter__()
 
 
 def test_the_spool_of_a_killed_writer_is_cleared(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
 import msgspec
 
-from pipeline.isolate import Workers
+from pipeline.claim import Claim, check, held, under
+from pipeline.isolate import Note, Workers
 from pipeline.runfolder import RunFolder
 from pipeline.software import check_software, software
+from pipeline.store import Store
 from schemas.errors import M3wError
 
 _workers: dict[int, Workers] = {}
@@ -18,27 +21,36 @@ _workers: dict[int, Workers] = {}
 class InChild(beam.DoFn):  # type: ignore[misc]
     """Runs `work(task, note, skip)` for each task in one of at most `processes` child processes of this worker.
 
-    A worker that has other software than who made this refuses before it is given a task.
+    It is done under the claim that this was made under. A worker that has other software than who made this, or comes when the claim is lost, refuses
+    before it is given a task.
     """
 
     def __init__(self, work: Callable[..., Any], processes: int, flat: bool = False) -> None:
         self._work, self._processes, self._flat = work, processes, flat
-        self._software = software()
+        self._software, self._claim = software(), held()
 
     def setup(self) -> None:
         """Once a worker."""
         with _told():
             check_software(self._software)
+            if self._claim is not None:
+                with under(self._claim):
+                    check(Store(self._claim.url))
 
     def process(self, task: Any) -> Iterator[Any]:
         """One task; its result, or, if `flat`, each item of it."""
         workers = _workers.setdefault(self._processes, Workers(self._processes))
         with _told():
-            result = workers.run(self._work, task)
+            result = workers.run(partial(_under, self._claim, self._work), task)
         if self._flat:
             yield from result
         else:
             yield result
+
+
+def _under(claim: Claim | None, work: Callable[..., Any], task: Any, note: Note, skip: frozenset[int]) -> Any:
+    with under(claim):
+        return work(task, note, skip)
 
 
 @contextmanager
@@ -83,8 +95,9 @@ class WriteNames(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, names: Any) -> Any:
         """In: one list of strings. Out: nothing of use."""
-        return names | beam.Map(_write_names, run_url=self._run_url, path=self._path)
+        return names | beam.Map(_write_names, run_url=self._run_url, path=self._path, claim=held())
 
 
-def _write_names(names: list[str], run_url: str, path: str) -> None:
-    RunFolder(run_url).store.write(path, msgspec.json.encode(names))
+def _write_names(names: list[str], run_url: str, path: str, claim: Claim | None) -> None:
+    with _told(), under(claim):
+        RunFolder(run_url).store.write(path, msgspec.json.encode(names))
