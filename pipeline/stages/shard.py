@@ -8,6 +8,7 @@ Copies of a pair have one key, so they stand side by side here: the first one st
 import hashlib
 import heapq
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -32,6 +33,9 @@ from schemas.tables import DROPS, TableWriter
 
 STAGE = "shard"
 READ_AHEAD = 64  # ours: samples whose media are asked for together, some 20 MB
+READ_TOGETHER = 64  # ours: parts whose indexes, of some 10 KB each, are asked for together
+
+_Record: TypeAlias = tuple[int, int, bytes]  # place, what sorts samples of one place, the record
 
 
 class ShardTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,28 +93,40 @@ def _records(store: Store, task: ShardTask) -> Iterator[Assembled]:
     """The shard's samples in order, merged from all parts."""
     low, high = (-(-number * PLACES // task.count) for number in (task.number, task.number + 1))
     decode = msgspec.json.Decoder(Assembled).decode
-    runs = [_run(store, f"assembled/{task.kind}/{part}", low, high) for part in task.parts]
+    paths = [f"assembled/{task.kind}/{part}" for part in task.parts]
+    runs: list[Iterator[_Record]] = []
+    for first in range(0, len(paths), READ_TOGETHER):
+        runs += _runs(store, paths[first : first + READ_TOGETHER], low, high)
     for _, _, line in heapq.merge(*runs):
         yield decode(line)
 
 
-def _run(store: Store, path: str, low: int, high: int) -> Iterator[tuple[int, int, bytes]]:
-    """(place, order, record) of the samples of one part in [low, high), ascending."""
-    inside = _entries(store, path, low, high)
-    if not len(inside):
-        return
-    start = int(inside["offset"][0])
-    length = int(inside["offset"][-1] + inside["length"][-1]) - start
-    block = store.read_ranges([(f"{path}.jsonl", start, length)])[0]
-    for entry in inside:
+def _runs(store: Store, paths: list[str], low: int, high: int) -> Iterator[Iterator[_Record]]:
+    """The samples in [low, high) of each of these parts, ascending; of a part's index only their entries are kept."""
+    indexes = store.read_all([f"{path}.index" for path in paths])
+    entries = [
+        (path, inside) for path, index in zip(paths, indexes, strict=True) if len(inside := _inside(index, low, high))
+    ]
+    blocks = store.read_ranges([(f"{path}.jsonl", *_stretch(inside)) for path, inside in entries])
+    return (_split(block, inside) for block, (_, inside) in zip(blocks, entries, strict=True))
+
+
+def _inside(index: bytes, low: int, high: int) -> Records:
+    entries = np.frombuffer(index, dtype=ASSEMBLED)
+    return entries[(entries["place"] >= low) & (entries["place"] <= high - 1)]
+
+
+def _stretch(entries: Records) -> tuple[int, int]:
+    """Where the records of these entries begin, and how many bytes they are."""
+    start = int(entries["offset"][0])
+    return start, int(entries["offset"][-1] + entries["length"][-1]) - start
+
+
+def _split(block: bytes, entries: Records) -> Iterator[_Record]:
+    start = int(entries["offset"][0])
+    for entry in entries:
         at = int(entry["offset"]) - start
         yield int(entry["place"]), int(entry["order"]), block[at : at + int(entry["length"])]
-
-
-def _entries(store: Store, path: str, low: int, high: int) -> Records:
-    """The entries in [low, high) of a part's index; the index itself is let go, since a shard merges all parts at once."""
-    index = np.frombuffer(store.read(f"{path}.index"), dtype=ASSEMBLED)
-    return index[(index["place"] >= low) & (index["place"] <= high - 1)]
 
 
 def _samples(store: Store, records: Iterator[Assembled]) -> Iterator[Sample]:
