@@ -59,13 +59,13 @@ def beam() -> str:
 
 
 def test_flinks_settings_are_those_that_were_tried() -> None:
-    """All of the development cluster's but addresses of one machine; what Java opens, too."""
+    """All of the development cluster's but addresses and sizes, which are one machine's; what Java opens, too."""
     ours = yaml.safe_load((DEPLOY / "config.yaml").read_text())
 
     assert OPENED == ours.pop("env.java.opts.all").split()
-    assert TRIED.keys() - OF_ONE_MACHINE == ours.keys()
-    differing = {key for key in ours if ours[key] != TRIED[key]}
-    assert {"jobmanager.memory.process.size"} == {key for key in differing if not re.search(r"(host|address)$", key)}
+    assert TRIED.keys() - OF_ONE_MACHINE == ours.keys() - {"taskmanager.memory.network.max"}
+    same = {key for key in TRIED.keys() & ours.keys() if not re.search(r"(host|address)$|\.memory\.", key)}
+    assert {key: TRIED[key] for key in same} == {key: ours[key] for key in same}
 
 
 def test_services_have_the_ports_of_what_they_lead_to(objects: dict[tuple[str, str], Any]) -> None:
@@ -142,3 +142,16 @@ def test_volumes_and_the_config_map_are_there(objects: dict[tuple[str, str], Any
         assert {one["configMap"]["name"] for one in volumes.values() if "configMap" in one} <= {generated["name"]}
 
     assert [path for path in [*generated["files"], *kustomization["resources"]] if not (DEPLOY / path).is_file()] == []
+
+
+def test_the_runner_is_for_that_flink() -> None:
+    """Their minor versions are one; the docs name what ships, and the versions that it has."""
+    text = (ROOT / "docs/deploy.md").read_text()
+    (runner,) = re.findall(
+        r"<artifactId>beam-runners-flink-(.+)</artifactId>", (ROOT / "jobs/cluster/job-server.xml").read_text()
+    )
+
+    assert runner == dockerfile()["FLINK"].rpartition(".")[0]
+    assert f"| Beam's Flink runner and job server | {beam()}, for Flink {runner} |" in text
+    assert f"| Flink | {dockerfile()['FLINK']} |" in text
+    assert [path.name for path in sorted(DEPLOY.iterdir()) if f"`{path.name}`" not in text] == []
