@@ -95,8 +95,8 @@ class Store:
         if not names:
             return []
         paths = [self.path(name) for name in names]
-        starts, ends = [0] * len(paths), [None] * len(paths)
-        return self._asked(names[0], lambda: self.fs.cat_ranges(paths, starts, ends, on_error="raise"))
+        whole = [None] * len(paths)  # a range of an empty file, even from 0 on, is an error to S3
+        return self._asked(names[0], lambda: self.fs.cat_ranges(paths, whole, whole, on_error="raise"))
 
     def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
         """The bytes of (name, offset, length) ranges; a store is asked for them side by side."""

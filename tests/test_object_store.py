@@ -10,6 +10,7 @@ from moto.server import ThreadedMotoServer
 
 from jobs.cli import main
 from pipeline.lock import LOCK
+from pipeline.store import Store
 from pipeline.transforms.spread import stop_children
 from schemas.shard import Sample, encode_index, write_shard
 from tests import crawls
@@ -95,3 +96,12 @@ def test_shards_are_trained_on_from_a_store(bucket: str, tmp_path: Path, monkeyp
     for place in ((shard, sample) for shard in range(2) for sample in range(9)):
         assert disk.read(*place) == ranges.read(*place) == cached.read(*place)
     assert 2 == len(list((tmp_path / "cache" / "m3w" / "shards").glob("*.tar")))
+
+
+def test_many_files_are_read_whole(bucket: str) -> None:
+    """Empty ones too: the index of a part without pairs is one."""
+    store = Store(f"{bucket}/many")
+    for name, data in (("a", b"1234"), ("b", b""), ("c", b"5")):
+        store.write(name, data)
+
+    assert [b"1234", b"", b"5"] == store.read_all(["a", "b", "c"])
