@@ -14,7 +14,9 @@ import msgspec
 from pipeline.runfolder import digest
 from schemas.errors import SurroundingsError, UsageError
 
-KEPT_MS: Final = 10_000  # ours: so long a worker waits for the next step of its job; at 0 each step starts one anew
+# Ours: so long a worker waits for the next step of its job; at 0 each step starts one anew. It must be less than Flink waits before it restarts a job: one
+# that was killed is kept as well, and a restart that finds it fails at once.
+KEPT_MS: Final = 1_000
 ANSWER_S: Final = 15.0  # ours: the server holds its answers in memory
 POLL_S: Final = 2.0
 

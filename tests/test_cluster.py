@@ -3,16 +3,22 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import msgspec
 import pytest
+from apache_beam.portability.api import beam_fn_api_pb2, endpoints_pb2
 
-from jobs.cluster import start, state
+from jobs.cluster import start, state, worker_pool
 from jobs.cluster.__main__ import main
 from jobs.cluster.configuration import Ports, commands, flink_config, hosts, task_manager_flags
 from jobs.cluster.state import Cluster, Process
+from jobs.cluster.worker_pool import WorkerPool
 from schemas.errors import SurroundingsError
 
 PORTS = Ports(job=1, artifact=2, expansion=3, rest=4, rpc=5, blob=6, workers=7, s3=8)
@@ -109,3 +115,74 @@ def test_missing_software_is_one_line(
         monkeypatch.setattr(sys, "argv", ["cluster", command, str(tmp_path)])
         assert code == main()
         assert "no cluster" in capsys.readouterr().out
+
+
+class Call:
+    """A request's context."""
+
+    def __init__(self, is_active: bool = True) -> None:
+        self.is_active = lambda: is_active
+
+
+@pytest.fixture
+def task_manager() -> Iterator[str]:
+    """The address of a server that takes connections."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+def start_request(address: str) -> beam_fn_api_pb2.StartWorkerRequest:
+    """What a task manager asks of its pool."""
+    endpoint = endpoints_pb2.ApiServiceDescriptor(url=address)
+    return beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1", control_endpoint=endpoint)
+
+
+def test_a_worker_is_there_when_the_pool_says_so(
+    task_manager: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has connected, with a folder of its own; who stops it ends it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    pool = WorkerPool(beam_fn_api_pb2)
+    answer = pool.StartWorker(start_request(task_manager), Call())
+    (worker,) = pool._workers.values()
+
+    assert "" == answer.error  # type: ignore[attr-defined]
+    assert worker.is_alive()
+    assert [Path(worker.own)] == list(tmp_path.iterdir())
+    pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), Call())
+    assert not worker.is_alive()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_ends_at_once_is_started_again(
+    task_manager: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task manager would wait without end for one that was killed before it has connected."""
+    first = f"import os, sys, time\ntry: os.rmdir({str(tmp_path / 'first')!r}); os.kill(os.getpid(), 9)\nexcept FileNotFoundError: pass\n"
+    (tmp_path / "first").mkdir()
+    monkeypatch.setattr(worker_pool, "_WORK", f"{first}os.write(int(sys.argv[3]), b'1'); time.sleep(60)")
+    pool = WorkerPool(beam_fn_api_pb2)
+
+    assert "" == pool.StartWorker(start_request(task_manager), Call()).error  # type: ignore[attr-defined]
+    (worker,) = pool._workers.values()
+    assert worker.is_alive()
+    worker.end()
+
+
+@pytest.mark.parametrize(
+    ("work", "is_active"),
+    [("raise SystemExit(7)", True), ("import os, sys, time; os.write(int(sys.argv[3]), b'1'); time.sleep(60)", False)],
+)
+def test_a_worker_that_is_of_no_use_is_told_and_gone(
+    work: str, is_active: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot be started; one that nobody waits for any more."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(worker_pool, "_WORK", work)
+    answer = WorkerPool(beam_fn_api_pb2).StartWorker(start_request("127.0.0.1:1"), Call(is_active))
+
+    assert answer.error.startswith("Python workers end with exit code ")  # type: ignore[attr-defined]
+    assert not list(tmp_path.iterdir())

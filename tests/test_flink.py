@@ -54,7 +54,7 @@ def test_our_words_are_beams_options() -> None:
         "--environment_type=EXTERNAL",
         "--environment_config=localhost:50000",
         "--parallelism=2",
-        "--environment_cache_millis=10000",
+        "--environment_cache_millis=1000",
     ] == flink_options("flink:8099", "localhost:50000", 2)
 
 

@@ -10,14 +10,18 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import grpc
 
+TRIES: Final = 3  # ours; what of a job a task manager has begun when a worker cannot be had, Beam never lets go of
 _WORK = """
-import sys
+import os, sys
 from apache_beam.runners.worker.sdk_worker import SdkHarness
-SdkHarness(sys.argv[1], worker_id=sys.argv[2]).run()
+endpoint, worker_id, told = sys.argv[1:]
+worker = SdkHarness(endpoint, worker_id=worker_id)  # which has reached its task manager
+os.write(int(told), b"1")
+worker.run()
 """
 
 
@@ -26,38 +30,71 @@ class WorkerPool:
 
     def __init__(self, beam: Any) -> None:
         self._beam = beam
-        self._workers: dict[str, tuple[subprocess.Popen[bytes], str]] = {}
+        self._workers: dict[str, _Worker] = {}
 
-    def StartWorker(self, request: Any, _: object) -> object:  # noqa: N802 - of the protocol
-        """Starts a worker. One of that name that is there already is of a task manager that has died."""
-        self._end(request.worker_id)
-        own = tempfile.mkdtemp(prefix="worker-")
-        process = subprocess.Popen(
-            [sys.executable, "-c", _WORK, request.control_endpoint.url, request.worker_id],
-            env=os.environ | {"TMPDIR": own},
-            stdin=subprocess.DEVNULL,
+    def StartWorker(self, request: Any, context: Any) -> object:  # noqa: N802 - of the protocol
+        """Starts a worker, and answers when it has reached its task manager, which would wait without end for one that ends before.
+
+        One of its name that is there already is of a task manager that has died.
+        """
+        for _ in range(TRIES):
+            self._end(request.worker_id)
+            worker = self._start(request)
+            if worker.is_alive() or not context.is_active():
+                break
+        if worker.is_alive() and context.is_active():
+            return self._beam.StartWorkerResponse()
+        worker.end()  # the task manager is gone, or has given up
+        error = (
+            f"Python workers end with exit code {worker.process.returncode} before they have reached their task manager"
         )
-        self._workers[request.worker_id] = process, own
-        return self._beam.StartWorkerResponse()
+        return self._beam.StartWorkerResponse(error=error)
 
     def StopWorker(self, request: Any, _: object) -> object:  # noqa: N802 - of the protocol
         """Kills a worker: whoever stops it has no more use for what it does."""
         self._end(request.worker_id)
         return self._beam.StopWorkerResponse()
 
+    def _start(self, request: Any) -> "_Worker":
+        """Returns when the worker has reached its task manager, or has ended."""
+        own = tempfile.mkdtemp(prefix="worker-")
+        read, told = os.pipe()
+        with open(read, "rb") as answer:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _WORK, request.control_endpoint.url, request.worker_id, str(told)],
+                env=os.environ | {"TMPDIR": own},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[told],
+            )
+            os.close(told)
+            worker = self._workers[request.worker_id] = _Worker(process, own)
+            if not answer.read(1):
+                process.wait()
+        return worker
+
     def _end(self, worker_id: str) -> None:
-        if worker_id in self._workers:
-            process, own = self._workers.pop(worker_id)
-            process.kill()
-            process.wait()
-            shutil.rmtree(own, ignore_errors=True)
+        if worker := self._workers.pop(worker_id, None):
+            worker.end()
+
+
+class _Worker(NamedTuple):
+    process: "subprocess.Popen[bytes]"
+    own: str  # its folder
+
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.own, ignore_errors=True)
 
 
 def serve(address: str) -> None:
     """Serves until the process ends."""
     from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
-    server = grpc.server(ThreadPoolExecutor(max_workers=1))  # one request at a time
+    server = grpc.server(ThreadPoolExecutor())
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(WorkerPool(beam_fn_api_pb2), server)
     server.add_insecure_port(address)
     server.start()
