@@ -52,3 +52,9 @@ def add_engine_options(command: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="of --runner flink: where a task manager finds its Python workers (localhost:50000)",
     )
+    command.add_argument(
+        "--flink",
+        default="",
+        metavar="HOST:PORT",
+        help="Flink's REST interface, where it can be asked how a job is: restarting, waiting for slots, tasks done",
+    )

@@ -365,15 +365,15 @@ def _run_job(options: argparse.Namespace, engine: "Engine", run: "Callable[[Job]
 def _engine(options: argparse.Namespace) -> "Engine":
     """What runs the job. Asked for before anything is read or written: a cluster answers, or nothing begins."""
     from jobs.engine import Engine
-    from jobs.flink import flink_options
+    from jobs.flink import address, flink_options
 
     beam_options = options.beam_options
     if options.runner == "flink":
         beam_options = [*flink_options(options.endpoint, options.worker_pool, options.workers), *beam_options]
     out = options.dir if options.command == "takedown" else options.out
-    engine = Engine(options.workers, beam_options, [out, *getattr(options, "inputs", ())])
-    if engine.job_server:
-        engine.job_server.check()
+    flink = options.flink and address(options.flink, "--flink")
+    engine = Engine(options.workers, beam_options, [out, *getattr(options, "inputs", ())], flink)
+    engine.check()
     return engine
 
 

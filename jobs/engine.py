@@ -11,29 +11,32 @@ import contextlib
 import io
 import os
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from jobs.flink import JobServer
+from jobs.flink import JobServer, blamed
+from jobs.flink_rest import Flink
 from pipeline.software import software
 from schemas import errors
 
 THREADS_PER_WORKER = (
     4  # measured: the wait for the slowest of two workers falls from a quarter of the time to a twentieth
 )
+POLL_S = 2.0
+ARRIVAL_S = 60.0  # ours: a job was seen to take half of it from the job server to Flink, on two busy cores
 _NO_M3W = re.compile(r"No module named '(?:pipeline|schemas)[^']*'")
 _NO_POOL = "finishConnect(..) failed: Connection refused"  # a task manager's words; it connects to nothing else
-_BLAMED = re.compile(r"\[m3w (\w+)\] (.*?) \[/m3w\]", re.DOTALL)
 
 
 class Engine:
-    """Runs pipelines with `workers` child processes, or as `beam_options` (arguments such as `--runner=...`) say.
+    """Runs pipelines with `workers` child processes, or as `beam_options` (arguments such as `--runner=...`) say; `flink` is where Flink itself can be asked.
 
     Raises:
         UsageError: one of the `urls` is on this machine's disk, and the workers are not on this machine.
     """
 
-    def __init__(self, workers: int | None, beam_options: list[str], urls: Iterable[str] = ()) -> None:
+    def __init__(self, workers: int | None, beam_options: list[str], urls: Iterable[str] = (), flink: str = "") -> None:
         self.workers = workers or os.cpu_count() or 1
         self.beam_options = beam_options
         given = dict(option.partition("=")[::2] for option in beam_options)
@@ -41,6 +44,7 @@ class Engine:
         self._is_one_process = self.is_local and "--direct_running_mode" not in given
         self.in_process = any(url.startswith("memory:") for url in urls)  # no child sees this process's memory
         self.job_server = JobServer(given["--job_endpoint"]) if given.get("--job_endpoint") else None
+        self.flink = Flink(flink) if flink else None
         if self.job_server and given.get("--environment_type") != "LOOPBACK":
             _refuse_local(urls)
 
@@ -50,6 +54,39 @@ class Engine:
         if self.in_process:
             return 0
         return self.workers if self._is_one_process else 1
+
+    def check(self) -> None:
+        """Asks a cluster whether it is there.
+
+        Raises:
+            SurroundingsError: it is not.
+        """
+        for one in (self.job_server, self.flink):
+            if one is not None:
+                one.check()
+
+    def running(self, run_url: str) -> list[str]:
+        """The stages of a run's folder whose jobs have not ended on a cluster."""
+        sources = [source for source in (self.flink, self.job_server) if source is not None]
+        return sorted({stage for source in sources for stage in source.running(run_url)})
+
+    def wait(self, run_url: str, stage: str) -> None:
+        """Returns when a stage's job has ended, or Flink has not had for a minute what the job server believes to run."""
+        seen = time.monotonic()
+        while stage in self.running(run_url):
+            if self.flink is None or stage in self.flink.running(run_url):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > ARRIVAL_S:
+                return
+            time.sleep(POLL_S)
+
+    def says(self, name: str) -> str:
+        """How a job is, in a few words, as far as it can be known: by Flink, or by this process, which then does the work."""
+        if self.flink is not None:
+            return self.flink.says(name)
+        from pipeline.transforms.spread import step_at_work
+
+        return step_at_work()
 
     def run(self, build: Callable[[Any], Any], name: str) -> None:
         """Builds a pipeline with `build(pipeline)` and runs it to its end.
@@ -63,8 +100,9 @@ class Engine:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        from pipeline.transforms.spread import stop_children
+        from pipeline.transforms.spread import forget_steps, stop_children
 
+        forget_steps()
         noise = io.StringIO()  # Beam prints the traceback of what is raised here anyway
         try:
             with (
@@ -91,8 +129,8 @@ class Engine:
         """What a stage function raised, out of what the runner made of it."""
         if isinstance(error, errors.M3wError):
             return error
-        if found := _BLAMED.findall(str(error)):
-            name, message = found[0]  # what came first; later ones may be its consequences
+        name, message = blamed(str(error))
+        if name:
             return getattr(errors, name)(message)  # type: ignore[no-any-return]
         if self.is_local:
             return error  # a fault of ours, with its traceback

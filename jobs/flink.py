@@ -5,11 +5,8 @@ nothing of the cluster with it.
 """
 
 import re
-import time
 from collections.abc import Callable
 from typing import Any, Final
-
-import msgspec
 
 from pipeline.runfolder import digest
 from schemas.errors import SurroundingsError, UsageError
@@ -18,7 +15,7 @@ from schemas.errors import SurroundingsError, UsageError
 # that was killed is kept as well, and a restart that finds it fails at once.
 KEPT_MS: Final = 1_000
 ANSWER_S: Final = 15.0  # ours: the server holds its answers in memory
-POLL_S: Final = 2.0
+_BLAMED: Final = re.compile(r"\[m3w (\w+)\] (.*?) \[/m3w\]", re.DOTALL)  # pipeline/transforms/spread.py
 
 
 def flink_options(endpoint: str, worker_pool: str, workers: int | None) -> list[str]:
@@ -31,15 +28,20 @@ def flink_options(endpoint: str, worker_pool: str, workers: int | None) -> list[
         raise UsageError("--runner flink needs --workers N, how many slots of the cluster the job is to take")
     return [
         "--runner=PortableRunner",
-        f"--job_endpoint={_address(endpoint, '--endpoint')}",
+        f"--job_endpoint={address(endpoint, '--endpoint')}",
         "--environment_type=EXTERNAL",
-        f"--environment_config={_address(worker_pool, '--worker-pool')}",
+        f"--environment_config={address(worker_pool, '--worker-pool')}",
         f"--parallelism={workers}",
         f"--environment_cache_millis={KEPT_MS}",
     ]
 
 
-def _address(text: str, option: str) -> str:
+def address(text: str, option: str) -> str:
+    """HOST:PORT as it is.
+
+    Raises:
+        UsageError: it is something else.
+    """
     if not re.fullmatch(r"[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", text):
         raise UsageError(f"{option} is HOST:PORT{f', not {text!r}' if text else ''}")
     return text
@@ -50,11 +52,10 @@ def job_name(run_url: str, stage: str) -> str:
     return f"m3w-{digest(run_url.rstrip('/'))[:12]}-{stage}"
 
 
-class RunningJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that the server has not ended yet: its id, and the stage that its name tells."""
-
-    id: str
-    stage: str
+def blamed(text: str) -> tuple[str, str]:
+    """The class and the message of an error of ours in what a runner made of it, the first if there are more: later ones may be its consequences. Else two ""."""
+    found = _BLAMED.search(text)
+    return (found[1], found[2]) if found else ("", "")
 
 
 class JobServer:
@@ -70,25 +71,17 @@ class JobServer:
         """Asks whether it is there at all."""
         self.running("")
 
-    def running(self, run_url: str) -> list[RunningJob]:
-        """The jobs of a run's folder that have not ended."""
+    def running(self, run_url: str) -> list[str]:
+        """The stages of a run's folder whose jobs have not ended."""
         from apache_beam.portability.api import beam_job_api_pb2 as protocol
 
         prefix = job_name(run_url, "")
         jobs = self._ask(lambda stub: stub.GetJobs(protocol.GetJobsRequest(), timeout=ANSWER_S)).job_info
         return [
-            RunningJob(id=job.job_id, stage=job.job_name.removeprefix(prefix))
+            job.job_name.removeprefix(prefix)
             for job in jobs
             if job.job_name.startswith(prefix) and not _has_ended(job.state)
         ]
-
-    def wait(self, job: RunningJob) -> None:
-        """Returns when a job has ended, well or not."""
-        from apache_beam.portability.api import beam_job_api_pb2 as protocol
-
-        request = protocol.GetJobStateRequest(job_id=job.id)
-        while not _has_ended(self._ask(lambda stub: stub.GetState(request, timeout=ANSWER_S)).state):
-            time.sleep(POLL_S)
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         import grpc

@@ -4,6 +4,7 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -86,7 +87,7 @@ class Job:
 
     def run(self, stage: str, parts: Iterable[str], build: Callable[[Any], Any]) -> None:
         """Runs a pipeline that writes these parts, with progress."""
-        with self.progress.watch(self.folder, stage, set(parts)):
+        with self._watched(stage, set(parts)):
             self.send(build, stage)
 
     def send(self, build: Callable[[Any], Any], stage: str) -> None:
@@ -97,19 +98,23 @@ class Job:
                 self.engine.run(build, name)
         except KeyboardInterrupt:
             if self.engine.job_server:
-                self.progress.say(f"{stage}: goes on as {name} on the cluster; the same command waits for it")
+                end = self.engine.flink.how_to_end(name) if self.engine.flink else ""
+                self.progress.say(
+                    f"{stage}: goes on as {name} on the cluster; the same command waits for it{end and f', and this ends it: {end}'}"
+                )
             raise
 
     def join(self) -> None:
         """Waits for what an earlier command, which was cut off, has left running of this folder on a cluster. Call it with the lock held."""
-        if (server := self.engine.job_server) is None:
-            return
-        for running in server.running(self.url):
-            self.progress.say(
-                f"{running.stage}: still runs on the cluster, sent by a command that is gone; waiting for it"
-            )
-            with self.progress.watch(self.folder, running.stage, set()):
-                server.wait(running)
+        for stage in self.engine.running(self.url):
+            self.progress.say(f"{stage}: still runs on the cluster, sent by a command that is gone; waiting for it")
+            with self._watched(stage, set()):
+                self.engine.wait(self.url, stage)
+
+    def _watched(self, stage: str, parts: set[str]) -> AbstractContextManager[None]:
+        return self.progress.watch(
+            self.folder, stage, parts, functools.partial(self.engine.says, job_name(self.url, stage))
+        )
 
     def inputs(self) -> list[Input]:
         """The inputs that extract read."""

@@ -1,13 +1,15 @@
 """Progress: what a running stage has done, read from its commit records.
 
-Records are the only thing that workers on any engine share with us, and they are exact: what is shown is what a rerun would find.
+Records are the only thing that workers on any engine share with us, and they are exact: what is shown is what a rerun would find. A stage of several
+steps has none until its end; until then the engine is asked.
 """
 
+import shutil
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from pipeline.runfolder import RunFolder
@@ -16,6 +18,7 @@ from schemas.errors import M3wError
 POLL_S = 0.5
 POLL_STORE_S = 5.0  # a listing is a request, and costs
 LINE_EVERY_S = 10.0  # where there is no terminal: a line now and then
+QUIET_S = 60.0  # ours: a job that gives nothing for longer is not to look like one that does
 
 
 class Progress:
@@ -25,8 +28,8 @@ class Progress:
         """A line of news."""
 
     @contextmanager
-    def watch(self, folder: RunFolder, stage: str, parts: set[str]) -> Iterator[None]:
-        """Shows a stage's progress while the block runs; `parts` are all that it will have (none: not known before)."""
+    def watch(self, folder: RunFolder, stage: str, parts: set[str], says: Callable[[], str]) -> Iterator[None]:
+        """Shows a stage's progress while the block runs; `parts` are all that it will have (none: not known before), `says` tells how the engine is."""
         yield
 
 
@@ -42,10 +45,10 @@ class Terminal(Progress):
         print(line, file=self._out)
 
     @contextmanager
-    def watch(self, folder: RunFolder, stage: str, parts: set[str]) -> Iterator[None]:
+    def watch(self, folder: RunFolder, stage: str, parts: set[str], says: Callable[[], str]) -> Iterator[None]:
         """Polls the stage's records until the block ends."""
         done = threading.Event()
-        watcher = _Watcher(folder, stage, parts)
+        watcher = _Watcher(folder, stage, parts, says)
         thread = threading.Thread(target=self._poll, args=(watcher, done), daemon=True)
         thread.start()
         try:
@@ -53,7 +56,7 @@ class Terminal(Progress):
         finally:
             done.set()
             thread.join()
-        self._show(watcher, last=True)
+        self._write(watcher.line(), last=True)
 
     def _poll(self, watcher: "_Watcher", done: threading.Event) -> None:
         shown = time.monotonic()
@@ -61,13 +64,13 @@ class Terminal(Progress):
         while not done.wait(poll_s):
             if self._live or time.monotonic() - shown >= LINE_EVERY_S:
                 with suppress(M3wError):  # a record that cannot be read now is read at the next turn
-                    self._show(watcher)
+                    self._write(watcher.line_at_work())
                 shown = time.monotonic()
 
-    def _show(self, watcher: "_Watcher", last: bool = False) -> None:
-        line = watcher.line()
+    def _write(self, line: str, last: bool = False) -> None:
         if self._live:
-            print(f"\r\x1b[2K{line}", end="\n" if last else "", file=self._out, flush=True)
+            width = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be rewritten
+            print(f"\r\x1b[2K{line if last else line[:width]}", end="\n" if last else "", file=self._out, flush=True)
         else:
             print(line, file=self._out)
 
@@ -75,23 +78,40 @@ class Terminal(Progress):
 class _Watcher:
     """The counts of a stage's parts as they are committed."""
 
-    def __init__(self, folder: RunFolder, stage: str, parts: set[str]) -> None:
-        self._folder, self._stage, self._parts = folder, stage, parts
+    def __init__(self, folder: RunFolder, stage: str, parts: set[str], says: Callable[[], str]) -> None:
+        self._folder, self._stage, self._parts, self._says = folder, stage, parts, says
         self._before = folder.committed(stage)
         self.is_local = folder.store.is_local
         self._counts: Counter[str] = Counter()
         self._seen: set[str] = set()
-        self._start = time.monotonic()
+        self._start = self._moved = time.monotonic()
 
     def line(self) -> str:
+        """What has been done."""
+        self._read()
+        seconds = time.monotonic() - self._start
+        return f"{self._parts_done()}, {work_done(self._stage, self._counts, seconds)}, {seconds:.0f} s"
+
+    def line_at_work(self) -> str:
+        """What has been done so far, if anything has, and what the engine says, or else for how long nothing has come."""
+        self._read()
+        now = time.monotonic()
+        done = f", {work_done(self._stage, self._counts, now - self._start)}" if self._seen else ""
+        quiet = f"nothing new for {now - self._moved:.0f} s" if now - self._moved > QUIET_S else ""
+        says = self._says() or quiet
+        return f"{self._parts_done()}{done}, {now - self._start:.0f} s{says and f'; {says}'}"
+
+    def _read(self) -> None:
         new = self._folder.committed(self._stage) - self._before - self._seen
         wanted = sorted(new & self._parts if self._parts else new)
         for commit in self._folder.commits_of(self._stage, wanted):
             self._counts.update(commit.counts)
             self._seen.add(commit.part)
-        seconds = time.monotonic() - self._start
+            self._moved = time.monotonic()
+
+    def _parts_done(self) -> str:
         of = f"/{len(self._parts - self._before)}" if self._parts else ""
-        return f"{self._stage}: {len(self._seen)}{of} parts, {work_done(self._stage, self._counts, seconds)}, {seconds:.0f} s"
+        return f"{self._stage}: {len(self._seen)}{of} parts"
 
 
 def work_done(stage: str, counts: Mapping[str, int], seconds: float | None = None) -> str:

@@ -16,6 +16,10 @@ from pipeline.store import Store
 from schemas.errors import M3wError
 
 _workers: dict[int, Workers] = {}
+_steps: dict[
+    str, int
+] = {}  # of the pipeline that was built here: how many tasks each function has done in this process
+_latest: str = ""
 
 
 class InChild(beam.DoFn):  # type: ignore[misc]
@@ -28,6 +32,7 @@ class InChild(beam.DoFn):  # type: ignore[misc]
     def __init__(self, work: Callable[..., Any], processes: int, flat: bool = False) -> None:
         self._work, self._processes, self._flat = work, processes, flat
         self._software, self._claim = software(), held()
+        _steps[work.__name__] = 0
 
     def setup(self) -> None:
         """Once a worker."""
@@ -42,6 +47,7 @@ class InChild(beam.DoFn):  # type: ignore[misc]
         workers = _workers.setdefault(self._processes, Workers(self._processes))
         with _told():
             result = workers.run(partial(_under, self._claim, self._work), task)
+        _count(self._work.__name__)
         if self._flat:
             yield from result
         else:
@@ -60,6 +66,24 @@ def _told() -> Iterator[None]:
         yield
     except M3wError as error:
         raise RuntimeError(f"[m3w {type(error).__name__}] {error} [/m3w]") from error
+
+
+def _count(step: str) -> None:
+    global _latest
+    if step in _steps:  # else it was built elsewhere
+        _steps[step], _latest = _steps[step] + 1, step
+
+
+def step_at_work() -> str:
+    """What the pipeline that runs in this process has come to: the function that was last done, and for how many tasks; "" where that says no more than parts do."""
+    return f"at {_latest}, {_steps[_latest]} done" if len(_steps) > 1 and _latest else ""
+
+
+def forget_steps() -> None:
+    """Another pipeline is about to be built."""
+    global _latest
+    _latest = ""
+    _steps.clear()
 
 
 def stop_children() -> None:
