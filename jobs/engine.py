@@ -26,6 +26,9 @@ THREADS_PER_WORKER = (
 POLL_S = 2.0
 ARRIVAL_S = 60.0  # ours: a job was seen to take half of it from the job server to Flink, on two busy cores
 _NO_M3W = re.compile(r"No module named '(?:pipeline|schemas)[^']*'")
+_LOST = "FlinkJobNotFoundException"
+_GIVEN_UP = re.compile(r"failed in state \w+: (.*)")
+_AGAIN = "the same command goes on with what is left"
 _NO_POOL = "finishConnect(..) failed: Connection refused"  # a task manager's words; it connects to nothing else
 
 
@@ -144,6 +147,12 @@ class Engine:
                 (one.partition("=")[2] for one in self.beam_options if one.startswith("--environment_config=")), ""
             )
             return errors.SurroundingsError(f"no worker pool answers at {pool}, as a task manager sees that address")
+        if _LOST in text:
+            return errors.SurroundingsError(
+                f"Flink has lost the job (a job manager that was started anew knows none of before); {_AGAIN}"
+            )
+        if given_up := _GIVEN_UP.search(text):
+            return errors.SurroundingsError(f"the cluster has given the job up: {given_up[1][:300]}; {_AGAIN}")
         reason = text.splitlines() or [""]
         return errors.SurroundingsError(
             f"the engine failed ({' '.join(self.beam_options)}): {type(error).__name__}: {reason[0][:300]}"

@@ -13,6 +13,7 @@ from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobS
 from apache_beam.utils.timestamp import Timestamp
 
 from jobs.cli import main
+from jobs.engine import Engine
 from jobs.flink import JobServer, flink_options, job_name
 from pipeline.software import check_software, software
 from pipeline.stages.extract import extract_slice
@@ -172,3 +173,20 @@ def test_set_up_refuses_before_any_task(monkeypatch: pytest.MonkeyPatch) -> None
 
     with pytest.raises(RuntimeError, match=r"\[m3w SurroundingsError\] a worker on .* \[/m3w\]"):
         step.setup()
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ("FlinkJobNotFoundException: Could not find Flink job (5)", r"Flink has lost the job \(.*\)"),
+        ("StatusRuntimeException: CANCELLED: client cancelled", "the cluster has given the job up: Status.* cancelled"),
+    ],
+)
+def test_a_job_that_the_cluster_does_not_end_is_one_line(told: str, line: str) -> None:
+    """A job manager that was started anew knows no earlier job; tries are used up. The way out is the same command."""
+
+    def fails(_: object) -> None:
+        raise RuntimeError(f"Pipeline m3w-1-select failed in state FAILED: {told}")
+
+    with pytest.raises(SurroundingsError, match=rf"^{line}; the same command goes on with what is left$"):
+        Engine(1, ["--runner=PortableRunner", "--environment_type=LOOPBACK"]).run(fails, "m3w-1-select")
