@@ -70,6 +70,11 @@ class Store:
         with self._blamed(name):
             return call() if self.is_local else passing(call)
 
+    @property
+    def _at_once(self) -> dict[str, int]:
+        """s3fs asks for the size of what it reads whole, so as to read large files in pieces side by side: two requests for one."""
+        return {"max_concurrency": 1} if "s3" in self.fs.protocol else {}
+
     def exists(self, name: str = "") -> bool:
         """Whether there is such a file (or, on disk, folder)."""
         self.fs.invalidate_cache()
@@ -88,7 +93,7 @@ class Store:
 
     def read(self, name: str) -> bytes:
         """A file's bytes."""
-        return self._asked(name, lambda: cast(bytes, self.fs.cat_file(self.path(name))))
+        return self._asked(name, lambda: cast(bytes, self.fs.cat_file(self.path(name), **self._at_once)))
 
     def read_all(self, names: list[str]) -> list[bytes]:
         """The bytes of many small files; a store is asked for them side by side."""
@@ -96,7 +101,7 @@ class Store:
             return []
         paths = [self.path(name) for name in names]
         whole = [None] * len(paths)  # a range of an empty file, even from 0 on, is an error to S3
-        return self._asked(names[0], lambda: self.fs.cat_ranges(paths, whole, whole, on_error="raise"))
+        return self._asked(names[0], lambda: self.fs.cat_ranges(paths, whole, whole, on_error="raise", **self._at_once))
 
     def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
         """The bytes of (name, offset, length) ranges; a store is asked for them side by side."""

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 from jobs.cli import main
 from pipeline.lock import LOCK
@@ -99,9 +101,12 @@ def test_shards_are_trained_on_from_a_store(bucket: str, tmp_path: Path, monkeyp
 
 
 def test_many_files_are_read_whole(bucket: str) -> None:
-    """Empty ones too: the index of a part without pairs is one."""
+    """Empty ones too: the index of a part without pairs is one. Each is a request, and no file is asked for its size."""
     store = Store(f"{bucket}/many")
     for name, data in (("a", b"1234"), ("b", b""), ("c", b"5")):
         store.write(name, data)
 
-    assert [b"1234", b"", b"5"] == store.read_all(["a", "b", "c"])
+    with patch.object(S3FileSystem, "_call_s3", autospec=True, side_effect=S3FileSystem._call_s3) as calls:
+        assert [b"1234", b"", b"5"] == store.read_all(["a", "b", "c"])
+        assert b"1234" == store.read("a")
+    assert ["get_object"] * 4 == [call.args[1] for call in calls.call_args_list]
