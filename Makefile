@@ -16,7 +16,7 @@ INSTALL = install() { $(UV) pip install --quiet --python $${into:-$(BIN)}/python
     echo "uv could not; trying pip" >&2; $${into:-$(BIN)}/python -m ensurepip >/dev/null 2>&1; \
     $${into:-$(BIN)}/python -m pip install --quiet "$$@"; }; }; install
 
-.PHONY: help setup demo demo-train test test-slow test-cluster lint format bench bench-trainer bench-gpu cluster cluster-stop lock wheel clean
+.PHONY: help setup demo demo-train test test-slow test-cluster lint format bench bench-cluster bench-trainer bench-gpu cluster cluster-stop lock wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -94,9 +94,12 @@ format: setup ## formats, and mends what the linter can mend
 	@touch $@
 
 bench: .venv/bench-installed ## speed and quality beside the peers, as tables
-	@set -e; for file in $(filter-out tests/bench/bench_trainer_% tests/bench/bench_gpu.py,$(wildcard tests/bench/bench_*.py)); do \
+	@set -e; for file in $(filter-out tests/bench/bench_trainer_% tests/bench/bench_gpu.py tests/bench/bench_cluster.py,$(wildcard tests/bench/bench_*.py)); do \
 	    name=$$(basename $$file .py); printf '\n== %s\n' $$name; $(BIN)/python -m tests.bench.$$name; \
 	done
+
+bench-cluster: .venv/dev-installed $(CLUSTER_INSTALLED) ## a cluster of two and of one worker beside the in-process runner and m3w plan; half an hour
+	@$(BIN)/python -W ignore -m tests.bench.bench_cluster --cluster $(CLUSTER)
 
 # mosaicml-streaming wants older numpy, xxhash and transformers, open-flamingo an older torch. Both run with newer ones, so all contestants have the same.
 .venv-bench/installed: .venv/installed tests/bench/constraints.txt

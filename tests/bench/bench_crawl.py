@@ -31,15 +31,15 @@ PAGES_PER_WARC = 1250
 PARAGRAPHS = 14
 
 
-def write_crawl(folder: Path, pages: int) -> None:
+def write_crawl(folder: Path, pages: int, pages_per_warc: int = PAGES_PER_WARC) -> None:
     """WARCs of distinct pages of some 24 KB."""
     folder.mkdir(parents=True)
     paragraphs = [crawls.prose(n, 4) for n in range(2000)]
     draw = random.Random(0)
     numbers = iter(range(pages))
-    for warc in range(-(-pages // PAGES_PER_WARC)):
+    for warc in range(-(-pages // pages_per_warc)):
         records = []
-        for n in itertools.islice(numbers, PAGES_PER_WARC):
+        for n in itertools.islice(numbers, pages_per_warc):
             texts = draw.sample(paragraphs, PARAGRAPHS)
             shown = "".join(
                 f'<p>{text}</p><img src="/p{n}-{i}.png" alt="x" width="300">' if i < 3 else f"<p>{text}</p>"
