@@ -26,9 +26,13 @@ RENEW_S: Final = 15.0
 
 
 class Lease(Holder, frozen=True, kw_only=True):
-    """What the lock's file in a store says: its holder, and until when (s since the epoch) the lease stands without being renewed."""
+    """What the lock's file in a store says: its holder, and until when (s since the epoch) the lease stands without being renewed.
+
+    A process id means nothing outside its `space`: containers may share a host's name.
+    """
 
     host: str
+    space: str
     pid: int
     until: float
 
@@ -81,7 +85,7 @@ def _lease(store: Store) -> Iterator[None]:
 def _take(store: Store, claim: Claim) -> None:
     if store.exists(LOCK):
         holder = msgspec.json.decode(store.read(LOCK), type=Lease)
-        here = holder.host == socket.gethostname()
+        here = (holder.host, holder.space) == (socket.gethostname(), _space())
         if not (here and _is_dead(holder.pid)) and holder.until > time.time():
             raise OutputError(
                 f"{store.url}: another m3w (process {holder.pid} on {holder.host}) is writing here; wait for it, take another "
@@ -94,7 +98,7 @@ def _take(store: Store, claim: Claim) -> None:
 
 
 def _write(store: Store, claim: Claim) -> None:
-    lease = Lease(id=claim.id, host=socket.gethostname(), pid=os.getpid(), until=time.time() + LEASE_S)
+    lease = Lease(id=claim.id, host=socket.gethostname(), space=_space(), pid=os.getpid(), until=time.time() + LEASE_S)
     store.write(LOCK, msgspec.json.encode(lease))
 
 
@@ -111,6 +115,14 @@ def _give_back(store: Store, claim: Claim, done: threading.Event, renewer: threa
     renewer.join()  # what it writes late would be a lease without a holder
     if stands(claim, store):
         store.remove([LOCK])
+
+
+def _space() -> str:
+    """The namespace of process ids, where there are such (Linux)."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def _is_dead(pid: int) -> bool:

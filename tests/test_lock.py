@@ -27,8 +27,10 @@ def leased(tmp_path: Path) -> Store:
     return Store(f"memory://{tmp_path.name}/leased")
 
 
-def lease(holder: str, host: str, pid: int, left_s: float) -> bytes:
-    return json.dumps({"id": holder, "host": host, "pid": pid, "until": time.time() + left_s}).encode()
+def lease(holder: str, host: str, pid: int, left_s: float, space: str | None = None) -> bytes:
+    """A lease of a process of this container, or of that of another `space`."""
+    place = {"host": host, "space": lock._space() if space is None else space, "pid": pid}
+    return json.dumps({"id": holder, **place, "until": time.time() + left_s}).encode()
 
 
 def test_a_second_writer_is_refused(store: Store) -> None:
@@ -47,6 +49,13 @@ def test_a_lease_runs_out(leased: Store) -> None:
             pass
     leased.write(LOCK, lease("x", "elsewhere", 1, LEASE_S))
     with pytest.raises(OutputError, match="process 1 on elsewhere"):
+        locked(leased).__enter__()
+
+
+def test_a_process_of_another_container_is_not_taken_for_dead(leased: Store) -> None:
+    """Containers may have one host's name, and ids of their own; a lease among them ends by time alone."""
+    leased.write(LOCK, lease("x", os.uname().nodename, 2**22 + 1, LEASE_S, space="pid:[1]"))
+    with pytest.raises(OutputError, match="another m3w"):
         locked(leased).__enter__()
 
 
