@@ -25,6 +25,7 @@ from jobs.counted import counted_url, take_counts
 from jobs.job import Job
 from jobs.measured import MeasuredEngine
 from jobs.progress import Progress
+from pipeline.claim import claim_job, under
 from pipeline.config import Config
 from pipeline.plan import Plan, Sample, StageRan, StageSample, Whole, estimate
 from pipeline.read.inputs import Input, find_inputs
@@ -90,15 +91,16 @@ def measured(inputs: list[Input], config: Config, slices: int | None) -> tuple[d
         names = {task.slice.input.name for task in tasks.values()}
         used = [one for one in inputs if one.name in names]
         job.folder.claim()
-        extracted = _stage(job, engine, "extract", lambda: extract.run_tasks(job, used, tasks))
-        if not job.total("extract", "pages.in"):
-            raise InputError(f"no page in the {len(tasks)} slices of the sample; try a larger --sample")
-        ran = {
-            "extract": extracted,
-            "select": _stage(job, engine, "select", lambda: selection.run(job)),
-            "fetch": _stage(job, engine, "fetch", lambda: fetch.run(job)),
-            "shard": _stage(job, engine, "shard", lambda: shard.run(job)),
-        }
+        with under(claim_job(job.folder.store)):  # as on a cluster, where workers look at it
+            extracted = _stage(job, engine, "extract", lambda: extract.run_tasks(job, used, tasks))
+            if not job.total("extract", "pages.in"):
+                raise InputError(f"no page in the {len(tasks)} slices of the sample; try a larger --sample")
+            ran = {
+                "extract": extracted,
+                "select": _stage(job, engine, "select", lambda: selection.run(job)),
+                "fetch": _stage(job, engine, "fetch", lambda: fetch.run(job)),
+                "shard": _stage(job, engine, "shard", lambda: shard.run(job)),
+            }
         return ran, _sample(job, tasks, _slice_bytes(inputs, config, tasks))
 
 
