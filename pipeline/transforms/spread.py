@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import apache_beam as beam
@@ -39,8 +39,7 @@ class InChild(beam.DoFn):  # type: ignore[misc]
         with _told():
             check_software(self._software)
             if self._claim is not None:
-                with under(self._claim):
-                    check(Store(self._claim.url))
+                _admit(self._claim)
 
     def process(self, task: Any) -> Iterator[Any]:
         """One task; its result, or, if `flat`, each item of it."""
@@ -52,6 +51,13 @@ class InChild(beam.DoFn):  # type: ignore[misc]
             yield from result
         else:
             yield result
+
+
+@cache
+def _admit(claim: Claim) -> None:
+    """Looks at a claim when a worker begins: an engine that starts a job of a lost one again gets no further."""
+    with under(claim):
+        check(Store(claim.url))
 
 
 def _under(claim: Claim | None, work: Callable[..., Any], task: Any, note: Note, skip: frozenset[int]) -> Any:
