@@ -16,10 +16,10 @@ INSTALL = install() { $(UV) pip install --quiet --python $${into:-$(BIN)}/python
     echo "uv could not; trying pip" >&2; $${into:-$(BIN)}/python -m ensurepip >/dev/null 2>&1; \
     $${into:-$(BIN)}/python -m pip install --quiet "$$@"; }; }; install
 
-.PHONY: help setup demo demo-train test test-slow test-cluster lint format bench bench-cluster bench-trainer bench-gpu cluster cluster-stop lock wheel clean
+.PHONY: help setup demo demo-train test test-slow test-cluster test-cluster-kills lint format bench bench-cluster bench-trainer bench-gpu cluster cluster-stop lock wheel clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: .venv/installed ## the environment in .venv, with pinned versions
 
@@ -78,7 +78,10 @@ cluster-stop: ## ends just that
 	@$(BIN)/python -m jobs.cluster stop $(CLUSTER)
 
 test-cluster: .venv/dev-installed $(CLUSTER_INSTALLED) ## tests on such a cluster, which they start themselves; Java 17 and Maven
-	@M3W_CLUSTER=$(abspath $(CLUSTER)) $(BIN)/python -m pytest -m cluster tests/cluster
+	@M3W_CLUSTER=$(abspath $(CLUSTER)) $(BIN)/python -m pytest -m "cluster and not slow" tests/cluster
+
+test-cluster-kills: .venv/dev-installed $(CLUSTER_INSTALLED) ## ten times kill -9 of each kind of process of such a cluster, and a store that fails
+	@M3W_CLUSTER=$(abspath $(CLUSTER)) $(BIN)/python -m pytest -m "cluster and slow" --log-cli-level=WARNING tests/cluster
 
 lint: .venv/dev-installed ## format, lint and types, without changing anything
 	@$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """A cluster of their own for the tests beside it: two task managers, each with a pool of workers, and a store. Jars are those that `make cluster` keeps."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from jobs.cluster.configuration import environment
 from jobs.cluster.start import start, stop
-from tests.cluster.running import ROOT, Running
+from tests.cluster.running import CRAWLS, FINE, ROOT, Running, on_disk
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +20,29 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         (folder / name).symlink_to(jars / name)
     ports = start(folder).ports
     try:
-        running = Running(ports, os.environ | environment(ports))
-        for bucket in ("crawl", "runs"):
-            running.store.mkdir(bucket)
-        yield running
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment(ports).items():
+                patch.setenv(name, value)
+            running = Running(folder, ports, dict(os.environ))
+            for bucket in ("crawl", "runs"):
+                running.store.mkdir(bucket)
+            yield running
     finally:
         stop(folder)
+
+
+@pytest.fixture(scope="session")
+def crawl(cluster: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real crawls, on disk and, under the same names, in the store's bucket `crawl`."""
+    folder = tmp_path_factory.mktemp("crawl")
+    for path in CRAWLS:
+        shutil.copy(path, folder)
+        cluster.store.put_file(str(path), f"crawl/{path.name}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local(cluster: Running, crawl: Path) -> dict[str, str]:
+    """The digests of an undisturbed run on one machine, with FINE."""
+    cluster.run_here("crawl", f"{crawl}/*.warc.gz", "--out", str(crawl / "run"), *FINE)
+    return on_disk(crawl / "run")

@@ -1,6 +1,5 @@
 """m3w on a Flink cluster: two task managers, everything on a store; the bytes of a local run, and one line where a worker is not as it must be."""
 
-import hashlib
 import shutil
 import signal
 import subprocess
@@ -11,35 +10,9 @@ import pytest
 
 from jobs.cli import main
 from jobs.flink import JobServer
-from tests.cluster.running import ROOT, Running
+from tests.cluster.running import CRAWLS, ROOT, Running, in_store, on_disk
 
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]  # of boto and of Beam
-CRAWLS = sorted((ROOT / "jobs/demo/crawl").glob("*.warc.gz"))
-SHARED = ROOT.parent / "shared/data/warc/eyes17-en-fr-hi.warc.gz"
-
-
-@pytest.fixture(scope="module")
-def crawl(cluster: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real crawls, on disk and, under the same names, in the store's bucket `crawl`."""
-    folder = tmp_path_factory.mktemp("crawl")
-    for path in [*CRAWLS, *([SHARED] if SHARED.exists() else [])]:
-        shutil.copy(path, folder)
-        cluster.store.put_file(str(path), f"crawl/{path.name}")
-    return folder
-
-
-def on_disk(run: Path) -> dict[str, str]:
-    """Digests of shards, index, manifest and card by name."""
-    files = [path for path in (run / "shards").rglob("*") if path.is_file()]
-    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def in_store(cluster: Running, run: str) -> dict[str, str]:
-    """The same of a run in the bucket `runs`."""
-    names = cluster.store.find(f"runs/{run}/shards")
-    return {
-        name.removeprefix(f"runs/{run}/"): hashlib.sha256(cluster.store.cat_file(name)).hexdigest() for name in names
-    }
 
 
 def test_a_crawl_gives_the_bytes_of_a_local_run(cluster: Running, crawl: Path, tmp_path: Path) -> None:
