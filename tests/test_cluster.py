@@ -157,6 +157,17 @@ def test_a_worker_is_there_when_the_pool_says_so(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_worker_ends_with_its_pool(task_manager: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only a living pool holds open is closed; its task manager would keep a worker of a pool that nobody asks any more."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    pool = WorkerPool(beam_fn_api_pb2)
+    pool.StartWorker(start_request(task_manager), Call())
+    (worker,) = pool._workers.values()
+    worker.process.stdin.close()
+
+    assert 1 == worker.process.wait(timeout=10)
+
+
 def test_a_worker_that_ends_at_once_is_started_again(
     task_manager: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,9 +46,10 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def flink_config(folder: Path, ports: Ports, task_managers: int) -> str:
-    """Flink's config.yaml: a task manager is one slot, so a worker is a core; what is lost is tried again after 3 s, five times.
+    """Flink's config.yaml: a task manager is one slot, so a worker is a core; what is lost is tried again after 3, 6, 12 and 24 s.
 
-    A task manager that was killed must be known to be dead before the tries are used up: two heartbeats that do not reach it say so.
+    A task manager that was killed must be known to be dead before the tries are used up (two heartbeats that do not reach it say so), a pool started again.
+    With a fixed delay each task that fails is a try, and two or three use them up.
     """
     settings = {
         "jobmanager.rpc.address": HOST,
@@ -67,9 +68,10 @@ def flink_config(folder: Path, ports: Ports, task_managers: int) -> str:
         "taskmanager.memory.network.min": "128m",  # select is a job of some hundred exchanges
         "heartbeat.interval": 1000,
         "heartbeat.timeout": 15000,
-        "restart-strategy.type": "fixed-delay",
-        "restart-strategy.fixed-delay.attempts": 5,
-        "restart-strategy.fixed-delay.delay": "3 s",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "3 s",
+        "restart-strategy.exponential-delay.backoff-multiplier": 2.0,
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff": 4,
         "classloader.resolve-order": "parent-first",  # Beam's classes are loaded once, not once a job
         "io.tmp.dirs": folder / "tmp",
         "web.tmpdir": folder / "tmp",

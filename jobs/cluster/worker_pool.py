@@ -16,7 +16,8 @@ import grpc
 
 TRIES: Final = 3  # ours; what of a job a task manager has begun when a worker cannot be had, Beam never lets go of
 _WORK = """
-import os, sys
+import os, sys, threading
+threading.Thread(target=lambda: os._exit(len(sys.stdin.read()) or 1), daemon=True).start()  # it ends with its pool
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 endpoint, worker_id, told = sys.argv[1:]
 worker = SdkHarness(endpoint, worker_id=worker_id)  # which has reached its task manager
@@ -63,7 +64,7 @@ class WorkerPool:
             process = subprocess.Popen(
                 [sys.executable, "-c", _WORK, request.control_endpoint.url, request.worker_id, str(told)],
                 env=os.environ | {"TMPDIR": own},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 pass_fds=[told],
             )
             os.close(told)
@@ -86,7 +87,7 @@ class _Worker(NamedTuple):
 
     def end(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
         shutil.rmtree(self.own, ignore_errors=True)
 
 
