@@ -6,6 +6,7 @@ from jobs.job import Job
 from jobs.score import scores_for_shards
 from jobs.selection import select_tasks
 from pipeline.card import data_set_card
+from pipeline.images import ImageFilterConfig
 from pipeline.pairs.frequency import OCCURRENCE
 from pipeline.report import CARD, MANIFEST, make_manifest, sum_counts
 from pipeline.runfolder import digest
@@ -93,6 +94,7 @@ def _assemble_tasks(
             candidates=CandidateTask(
                 select=msgspec.structs.replace(task, buckets=buckets),
                 selected_part=extract_parts[task.part],
+                documents=_filters(job).max_documents + 1,
             ),
             output=f"{task.part}-{identity[:12]}",
             media_parts=media_parts,
@@ -107,12 +109,14 @@ def _assemble_tasks(
 
 
 def _media_tasks(job: Job, media_parts: list[str], buckets: int, scores: RunScores | None) -> list[MediaTask]:
-    filters, lists = job.config.image_filters, job.picture_lists
-    if job.total("extract", "pairs.in"):  # a captions table: many rows may tell of one picture
-        filters = msgspec.structs.replace(filters, max_documents=0)
-    tombstones = tuple(tombstone_files(job.folder.store))
     every = MediaTask(
-        run_url=job.url, part="", number=0, buckets=buckets, filters=filters, lists=lists, tombstones=tombstones
+        run_url=job.url,
+        part="",
+        number=0,
+        buckets=buckets,
+        filters=_filters(job),
+        lists=job.picture_lists,
+        tombstones=tuple(tombstone_files(job.folder.store)),
     )
     if scores is None:
         return [msgspec.structs.replace(every, part=part, number=n) for n, part in enumerate(media_parts)]
@@ -120,3 +124,9 @@ def _media_tasks(job: Job, media_parts: list[str], buckets: int, scores: RunScor
         msgspec.structs.replace(every, part=part, number=n, scores=scores.pictures[part], scorers=scores.names)
         for n, part in enumerate(media_parts)
     ]
+
+
+def _filters(job: Job) -> ImageFilterConfig:
+    """Of a captions table many rows may tell of one picture."""
+    filters = job.config.image_filters
+    return msgspec.structs.replace(filters, max_documents=0) if job.total("extract", "pairs.in") else filters

@@ -9,11 +9,11 @@ from pipeline.pairs.config import PairsConfig
 from pipeline.stages.assemble import Finished
 from pipeline.stages.assemble import finish as finish_row
 from pipeline.stages.extract import TRACK_RANK
-from pipeline.stages.media_records import EXTENSIONS, MATCH, MEDIUM, REASONS
+from pipeline.stages.media_records import EXTENSIONS, FOUND, MATCH, MEDIUM, REASONS
 from pipeline.stages.packed import Records, join
 from pipeline.stages.pairing import Beside, text_hash
-from pipeline.stages.picks import match, pick, usable_matches
-from pipeline.stages.selection import CANDIDATE
+from pipeline.stages.picks import first_documents, found, match, pick, usable_matches
+from pipeline.stages.selection import CANDIDATE, SEEN
 from schemas.document import Candidate, Document, DraftMedium, Text, Video, encode_draft_nodes
 from schemas.drops import Drop, DropReason
 from schemas.markup import render
@@ -153,15 +153,15 @@ def test_what_select_ruled_out_is_no_part_of_the_document() -> None:
 
 
 def matched(candidates: list[tuple[int, int, int]], media: list[dict[str, int]]) -> list[tuple[int, int, int, int]]:
-    """(medium, rank, generation, clip) of what `match` gives for candidates (key, medium, rank) and media rows."""
-    wanted, found = np.zeros(len(candidates), dtype=CANDIDATE), np.zeros(len(media), dtype=MEDIUM)
+    """(medium, rank, generation, clip) of what `match` gives for candidates (key, medium, rank) of one document and media rows."""
+    wanted, rows = np.zeros(len(candidates), dtype=CANDIDATE), np.zeros(len(media), dtype=MEDIUM)
     for record, (key, number, rank) in zip(wanted, candidates, strict=True):
         record["hi"], record["medium"], record["rank"] = key, number, rank
-    for record, fields in zip(found, media, strict=True):
+    for record, fields in zip(rows, media, strict=True):
         for name, value in fields.items():
             record[name] = value
-    blobs = match([wanted.tobytes()], [one.tobytes() for one in found])
-    records = join([blob for _, blob in blobs], MATCH)
+    blobs = found([first_documents(wanted, 1).tobytes()], [one.tobytes() for one in rows])
+    records = match(wanted, join([blob for _, blob in blobs], FOUND))
     return [tuple(int(one[name]) for name in ("medium", "rank", "generation", "clip")) for one in records]  # type: ignore[misc]
 
 
@@ -178,14 +178,34 @@ def test_what_came_of_a_redirect_counts_before_it() -> None:
     """Of the rounds of one asking the last one says what became of the URL, whatever part it stands in."""
     moved = {"hi": 1, "round": 0, "media_part": 0, "clip": 0, "reason": REASONS.index(DropReason.REDIRECTED)}
     lost = {"hi": 1, "round": 1, "media_part": 1, "clip": 0, "reason": REASONS.index(DropReason.HTTP_STATUS)}
-    wanted, found = np.zeros(1, dtype=CANDIDATE), np.zeros(2, dtype=MEDIUM)
-    wanted["hi"] = 1
-    for record, fields in zip(found, (moved, lost), strict=True):
+    seen, rows = np.zeros(1, dtype=SEEN), np.zeros(2, dtype=MEDIUM)
+    seen["hi"] = 1
+    for record, fields in zip(rows, (moved, lost), strict=True):
         for name, value in fields.items():
             record[name] = value
-    for order in (found, found[::-1]):
-        ((_, blob),) = match([wanted.tobytes()], [order.tobytes()])
-        assert REASONS[join([blob], MATCH)["reason"][0]] is DropReason.HTTP_STATUS
+    for order in (rows, rows[::-1]):
+        ((_, blob),) = found([seen.tobytes()], [order.tobytes()])
+        assert REASONS[join([blob], FOUND)["reason"][0]] is DropReason.HTTP_STATUS
+
+
+def test_a_picture_on_every_page_is_a_record_a_part() -> None:
+    """A part tells of a URL once (of some documents, for who counts them), and each of its documents gets the medium."""
+    parts = []
+    for number in (0, 1):
+        candidates = np.zeros(300, dtype=CANDIDATE)
+        candidates["hi"], candidates["part"], candidates["row"] = 7, number, np.arange(300) // 2
+        candidates["rank"] = np.arange(300) % 2
+        parts.append(candidates)
+    medium = np.zeros(1, dtype=MEDIUM)
+    medium["hi"], medium["ok"] = 7, True
+    seen = [first_documents(candidates, 11) for candidates in parts]
+    media = dict(found([one.tobytes() for one in seen], [medium.tobytes()]))
+
+    assert [list(range(11))] * 2 == [one["row"].tolist() for one in seen]
+    assert [1, 1] == [len(join([media[number]], FOUND)) for number in (0, 1)]
+    for number, candidates in enumerate(parts):
+        matches = match(candidates, join([media[number]], FOUND))
+        assert candidates[["part", "row", "rank"]].tolist() == matches[["part", "row", "rank"]].tolist()
 
 
 def test_a_video_brings_all_its_clips() -> None:

@@ -14,7 +14,7 @@ from jobs.cli import main
 from pipeline.report import MANIFEST
 from pipeline.stages import repeats
 from pipeline.stages.packed import join
-from pipeline.stages.selection import CANDIDATE
+from pipeline.stages.selection import SEEN
 from schemas.manifest import decode_manifest
 from tests import crawls
 
@@ -41,7 +41,7 @@ def media_row(
 def gone(rows: list[dict[str, Any]], documents: list[tuple[int, int]], buckets: int = 1, seed: int = 0) -> set[int]:
     """Which of the pictures go; `documents` are (place of a picture, document). Two media parts, records come in any order."""
     shuffle = random.Random(seed)
-    groups: dict[str, dict[int, list[bytes]]] = {"blocks": {}, "holders": {}, "shown": {}, "candidates": {}}
+    groups: dict[str, dict[int, list[bytes]]] = {"blocks": {}, "holders": {}, "shown": {}, "seen": {}}
     pictures = repeats.picture_records(rows, 0)
     pictures["media_part"] = np.arange(len(rows)) % 2
     for part in (0, 1):
@@ -51,15 +51,15 @@ def gone(rows: list[dict[str, Any]], documents: list[tuple[int, int]], buckets: 
         for kind, bucket, blob in repeats.picture_keys(pictures[places], keys, DISTANCE, buckets):
             groups[kind].setdefault(bucket, []).append(blob)
     for place, document in documents:
-        candidate = np.zeros(1, dtype=CANDIDATE)
-        candidate["hi"], candidate["part"], candidate["row"] = place, document % 3, document
-        groups["candidates"].setdefault(place % buckets, []).append(candidate.tobytes())
+        seen = np.zeros(1, dtype=SEEN)
+        seen["hi"], seen["part"], seen["row"] = place, document % 3, document
+        groups["seen"].setdefault(place % buckets, []).append(seen.tobytes())
     for group in groups.values():
         for blobs in group.values():
             shuffle.shuffle(blobs)
     copies = [repeats.better_copies(blobs, DISTANCE).tobytes() for blobs in groups["blocks"].values()]
     found = [
-        repeats.sightings(groups["candidates"].get(bucket, []), blobs, LIMIT).tobytes()
+        repeats.sightings(groups["seen"].get(bucket, []), blobs, LIMIT).tobytes()
         for bucket, blobs in groups["shown"].items()
     ]
     holders = [blob for blobs in groups["holders"].values() for blob in blobs]

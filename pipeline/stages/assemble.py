@@ -1,6 +1,6 @@
 """shard, first half: documents meet their media.
 
-    assemble   a documents part with its matches (`picks`)  ->  its finished documents and their pairs, sorted (`assembled`); fingerprints; drops
+    assemble   a documents part with the media of its URLs (`picks`)  ->  its finished documents and their pairs, sorted (`assembled`); fingerprints; drops
 
 What select has ruled out of a document is no part of it any more. Documents without a medium go. A row of a captions table gives its one pair
 and no document, and what goes of it is a pair.
@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from pipeline.filters.pii import PiiConfig, scrub
 from pipeline.isolate import Note
@@ -19,11 +20,12 @@ from pipeline.pairs.config import PairsConfig
 from pipeline.runfolder import PartWriter, RunFolder
 from pipeline.stages.assembled import IMAGE_TEXT, INTERLEAVED, VIDEO_TEXT, Assembled, MediumBytes, write_sorted
 from pipeline.stages.extract import drop_row
-from pipeline.stages.media_records import EXTENSIONS, MATCH, is_video, phash_of
+from pipeline.stages.media_records import EXTENSIONS, FOUND, is_video, phash_of
 from pipeline.stages.packed import Records, join, key_bytes
 from pipeline.stages.pairing import Beside, best_keys, frequent_hashes, make_pair, pair_drop, pairs_of
-from pipeline.stages.picks import CandidateTask, failure, left_nodes, pick, selected_rows, usable_matches
+from pipeline.stages.picks import CandidateTask, failure, left_nodes, match, pick, selected_rows, usable_matches
 from pipeline.stages.scored import RunScores, Similarities, named_scores, scrubbed_medium
+from pipeline.stages.selection import unpack_candidates
 from pipeline.stages.tracks import read_tracks
 from pipeline.store import Store
 from schemas.document import Candidate, Document, DraftMedium, Image, MediumKind, Provenance, Text, Video
@@ -37,14 +39,14 @@ RULES_VERSION = 7
 
 
 class AssembleTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A documents part with its matches and its too frequent hashes (packed), and the sorted list of media parts that the matches number.
+    """A documents part with the media of its URLs and its too frequent hashes (packed), and the sorted list of media parts that the media number.
 
     `lists` is the name of the lists of texts in the run's folder, "" for none.
     """
 
     candidates: CandidateTask
     output: str
-    matches: bytes = b""
+    found: bytes = b""
     frequent: bytes = b""
     media_parts: list[str]
     seed: int
@@ -77,8 +79,10 @@ def assemble(task: AssembleTask, note: Note, skip: frozenset[int]) -> None:
     name = f"documents/{select.part}.parquet"
     with folder.store.open(name) as file:
         table = read_table(file, DOCUMENTS, name)
-    matches = join([task.matches], MATCH)
-    matches = matches[np.lexsort((matches["clip"], matches["rank"], matches["medium"], matches["row"]))]
+    candidates = unpack_candidates(
+        table["media_keys"].take(pa.array(rows)), select.number, np.array(rows, dtype=np.int64)
+    )
+    matches = match(candidates, join([task.found], FOUND))
     starts, ends = (np.searchsorted(matches["row"], rows, side).tolist() for side in ("left", "right"))
     every = Beside(
         config=task.pairs,
@@ -129,9 +133,9 @@ class _Writer:
             media = [self._bytes(m.member, one) for m, one in zip(made.document.media, made.picks, strict=True)]
             json = msgspec.Raw(msgspec.json.encode(made.document))
             self._samples[INTERLEAVED].append(Assembled(key=made.document.key, json=json, media=media))
-        for pair, match in made.pairs:
+        for pair, medium in made.pairs:
             kind = IMAGE_TEXT if isinstance(pair, ImageTextPair) else VIDEO_TEXT
-            media = [self._bytes(EXTENSIONS[match["extension"]], match)]
+            media = [self._bytes(EXTENSIONS[medium["extension"]], medium)]
             json = msgspec.Raw(msgspec.json.encode(pair))
             self._samples[kind].append(Assembled(key=pair.key, json=json, media=media, text=pair.caption))
         if made.picks:

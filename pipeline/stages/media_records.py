@@ -53,6 +53,7 @@ MEASURES = [
     *SCORE_FIELDS,
 ]
 MEDIUM = np.dtype([*KEY, *MEASURES])
+FOUND = np.dtype([*KEY, ("part", "<u4"), *MEASURES])  # a medium that a documents part names
 MATCH = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2"), *MEASURES])
 _NUMBERS = ("offset", "bytes", "width", "height", "source_width", "source_height", "start_s", "duration_s", "fps")
 _HASHES = ("phash", "dhash", "sha256", "source_sha256")

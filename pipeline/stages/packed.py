@@ -67,6 +67,24 @@ def find_keys(wanted: Records, table: Records) -> NDArray[np.int64]:
     return np.where(keys[found] == _sortable(wanted), found, -1)
 
 
+def taken_over(records: Records, dtype: np.dtype[np.void]) -> Records:
+    """Records of another form with the fields that both have; the others are 0."""
+    made = np.zeros(len(records), dtype=dtype)
+    for field in set(made.dtype.names or ()) & set(records.dtype.names or ()):
+        made[field] = records[field]
+    return made
+
+
+def find_runs(wanted: Records, table: Records) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places of all pairs of a wanted record and a record of `table`, sorted by key, that has its key, in the order of the wanted ones."""
+    sizes = np.bincount(first_of_runs(table, ("hi", "lo")), minlength=len(table))
+    at = find_keys(wanted, table)
+    which = np.flatnonzero(at >= 0)
+    numbers = sizes[at[which]]
+    further = np.arange(numbers.sum()) - np.repeat(np.cumsum(numbers) - numbers, numbers)
+    return np.repeat(which, numbers), np.repeat(at[which], numbers) + further
+
+
 def _sortable(records: Records) -> NDArray[np.bytes_]:
     """Keys as byte strings of one width, which sort like the keys."""
     keys = np.empty(len(records), dtype=[("hi", ">u8"), ("lo", ">u8")])

@@ -1,7 +1,8 @@
 """Media by the documents that want them: which picture or video a medium of a page becomes.
 
-    candidate_keys   a documents part  ->  (bucket, candidate keys of its selected rows)
-    match            a bucket          ->  the candidates that have a medium, by documents part
+    seen_keys        a documents part  ->  (bucket, the media URLs that its selected rows name)
+    found            a bucket          ->  the media that there are, by documents part
+    match            a documents part's candidates and found media  ->  its candidates that have a medium
     pick             a document's media and matches  ->  for each medium its match, or why it goes
 
 A medium of a document is its best-ranked candidate whose bytes passed the filters; if none did, the best-ranked candidate that was found says why.
@@ -19,9 +20,9 @@ from pipeline.isolate import Note
 from pipeline.runfolder import RunFolder
 from pipeline.stages import repeats
 from pipeline.stages.extract import TRACK_RANK
-from pipeline.stages.media_records import EXTENSIONS, MATCH, MEASURES, MEDIUM, REASONS, Bucketed, is_video
-from pipeline.stages.packed import Records, by_part, find_keys, first_of_runs, join, split
-from pipeline.stages.selection import CANDIDATE, SelectTask, candidate_records
+from pipeline.stages.media_records import EXTENSIONS, FOUND, MATCH, MEDIUM, REASONS, Bucketed, is_video
+from pipeline.stages.packed import Records, by_part, find_runs, first_of_runs, join, split, taken_over
+from pipeline.stages.selection import SEEN, SelectTask, candidate_records
 from schemas.document import DraftMedium, MediumKind, Text, decode_draft_nodes
 from schemas.drops import Drop, DropReason
 from schemas.tables import SELECTED, read_table
@@ -32,10 +33,11 @@ _GONE_CANDIDATE = np.dtype([("medium", "<u2"), ("rank", "<u2")])  # selected.gon
 
 
 class CandidateTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A documents part (as the select stage numbers them) and its selected part."""
+    """A documents part (as the select stage numbers them) and its selected part; of how many documents it tells for each URL, at most."""
 
     select: SelectTask
     selected_part: str
+    documents: int = 1
 
 
 def selected_rows(task: CandidateTask) -> list[dict[str, Any]]:
@@ -45,15 +47,24 @@ def selected_rows(task: CandidateTask) -> list[dict[str, Any]]:
         return sorted(read_table(file, SELECTED, name).to_pylist(), key=lambda row: int(row["row"]))
 
 
-def candidate_keys(task: CandidateTask, note: Note, skip: frozenset[int]) -> Bucketed:
-    """The candidate keys of a part's selected documents, by bucket."""
+def seen_keys(task: CandidateTask, note: Note, skip: frozenset[int]) -> Bucketed:
+    """The media URLs of a part's selected documents, by bucket."""
     rows: Any = np.array([row["row"] for row in selected_rows(task)], dtype=np.int32)
-    return list(split(candidate_records(task.select, rows), task.select.buckets))
+    return list(split(first_documents(candidate_records(task.select, rows), task.documents), task.select.buckets))
 
 
-def match(candidate_blobs: Iterable[bytes], media_blobs: Iterable[bytes]) -> list[tuple[int, bytes]]:
-    """(documents part, packed matches) of one bucket: for each candidate the best row of its URL, and the clips that were cut with it."""
-    candidates, media = join(candidate_blobs, CANDIDATE), join(media_blobs, MEDIUM)
+def first_documents(candidates: Records, documents: int) -> Records:
+    """The first `documents` of a part's documents that name a URL (SEEN), for each: a picture may stand on every page, and a bucket is one worker's."""
+    candidates = candidates[np.lexsort((candidates["row"], candidates["lo"], candidates["hi"]))]
+    once = candidates[first_of_runs(candidates, ("hi", "lo", "row")) == np.arange(len(candidates))]
+    return taken_over(once[np.arange(len(once)) - first_of_runs(once, ("hi", "lo")) < documents], SEEN)
+
+
+def found(seen_blobs: Iterable[bytes], media_blobs: Iterable[bytes]) -> list[tuple[int, bytes]]:
+    """(documents part, packed FOUND) of one bucket: for each URL that a part names its best row, and the clips that were cut with it."""
+    seen, media = join(seen_blobs, SEEN), join(media_blobs, MEDIUM)
+    seen = seen[np.lexsort((seen["part"], seen["lo"], seen["hi"]))]
+    seen = seen[first_of_runs(seen, ("hi", "lo", "part")) == np.arange(len(seen))]
     latest_first = -media["round"].astype(np.int64), -media["generation"].astype(np.int64)
     order = (media["offset"], media["clip"], media["media_part"], *latest_first, ~media["ok"], media["lo"], media["hi"])
     media = media[np.lexsort(order)]
@@ -62,19 +73,21 @@ def match(candidate_blobs: Iterable[bytes], media_blobs: Iterable[bytes]) -> lis
     for field in ("ok", "generation", "media_part"):
         with_first &= media[field] == media[field][first]
     later_clip = (media["clip"] > np.roll(media["clip"], 1)) & media["ok"]
-    taken = media[with_first & (later_clip | (first == np.arange(len(media))))]
-    starts = first_of_runs(taken, ("hi", "lo"))
-    clips = np.bincount(starts, minlength=len(taken))
-    at = find_keys(candidates, taken)
-    candidates, at = candidates[at >= 0], at[at >= 0]
-    matches = np.zeros(int(clips[at].sum()), dtype=MATCH)
-    place = np.arange(len(matches)) - np.repeat(np.cumsum(clips[at]) - clips[at], clips[at])
-    hits = taken[np.repeat(at, clips[at]) + place]
-    for field in ("hi", "lo", "part", "row", "medium", "rank"):
-        matches[field] = np.repeat(candidates[field], clips[at])
-    for field, *_ in MEASURES:
-        matches[field] = hits[field]
-    return list(by_part(matches))
+    best = media[with_first & (later_clip | (first == np.arange(len(media))))]
+    which, at = find_runs(seen, best)
+    media = taken_over(best[at], FOUND)
+    media["part"] = seen["part"][which]
+    return list(by_part(media))
+
+
+def match(candidates: Records, media: Records) -> Records:
+    """The matches (MATCH) of a part's candidates with the media (FOUND) of its URLs, sorted by document, medium, rank and clip."""
+    media = media[np.lexsort((media["clip"], media["lo"], media["hi"]))]
+    which, at = find_runs(candidates, media)
+    matches = taken_over(media[at], MATCH)
+    for field in ("row", "medium", "rank"):
+        matches[field] = candidates[field][which]
+    return matches[np.lexsort((matches["clip"], matches["rank"], matches["medium"], matches["row"]))]
 
 
 def usable_matches(matches: Records, gone_candidates: bytes | None) -> Records:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.stages.packed import KEY, Records, by_part, find_keys, first_of_runs, join, key_numbers, split
-from pipeline.stages.selection import CANDIDATE
+from pipeline.stages.selection import SEEN
 
 BEST = 64  # ours: of a block key, with how many a picture is compared; up to some 10 million pictures only faint ones share a key with so many
 # Of 1,300 copies of 260 real pictures, at other sizes and qualities, 94% are found; of all pairs of 751 pictures 48 copies are, and two that are none:
@@ -106,14 +106,14 @@ def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def sightings(candidate_blobs: Iterable[bytes], shown_blobs: Iterable[bytes], limit: int) -> Records:
+def sightings(seen_blobs: Iterable[bytes], shown_blobs: Iterable[bytes], limit: int) -> Records:
     """The documents in which the pictures of one bucket of URLs stand; of each picture at most limit + 1."""
-    candidates, media = join(candidate_blobs, CANDIDATE), np.unique(join(shown_blobs, SHOWN))
-    at = find_keys(candidates, media)
-    candidates, hits = candidates[at >= 0], media[at[at >= 0]]
+    seen, media = join(seen_blobs, SEEN), np.unique(join(shown_blobs, SHOWN))
+    at = find_keys(seen, media)
+    seen, hits = seen[at >= 0], media[at[at >= 0]]
     found = np.zeros(len(hits), dtype=SIGHTING)
     found["hi"], found["lo"] = hits["sha_hi"], hits["sha_lo"]
-    found["part"], found["row"] = candidates["part"], candidates["row"]
+    found["part"], found["row"] = seen["part"], seen["row"]
     return capped(found, limit)
 
 

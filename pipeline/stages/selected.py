@@ -30,6 +30,7 @@ from pipeline.stages.selection import (
     Bucketed,
     SelectTask,
     candidate_records,
+    first_of_urls,
     read_documents,
 )
 from pipeline.stages.table import row_drops
@@ -40,11 +41,11 @@ from schemas.tables import DROPS, MEDIA_URLS, SELECTED, TableWriter
 
 
 def media_keys(task: FrequencyTask, note: Note, skip: frozenset[int]) -> Bucketed:
-    """The keys of all candidates that a part's kept documents still name, by bucket."""
+    """The keys of all URLs that a part's kept documents still name, by bucket: where they stand first."""
     rows = np.sort(join([task.kept], RANKED)["row"])
     candidates = candidate_records(task.select, rows)
     named = usable(candidates, join([task.frequent], PAGES), unpack_refused(task.refused))
-    return list(split(named, task.select.buckets))
+    return list(split(first_of_urls(named), task.select.buckets))
 
 
 class WriteTask(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,6 +75,7 @@ VERDICT = np.dtype(
 RANK = [("earlier", "<u1"), ("media", "<u2"), ("date", "<u4"), ("url", "<u8"), ("tie", "<u8")]
 RANKED = np.dtype([("part", "<u4"), ("row", "<u4"), *RANK])
 CANDIDATE = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2")])
+SEEN = np.dtype([*KEY, ("part", "<u4"), ("row", "<u4")])  # a media URL and a document that names it
 OWNED = np.dtype([("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2")])
 PACKED_CANDIDATE = np.dtype([("medium", "<u2"), ("rank", "<u2"), ("hi", ">u8"), ("lo", ">u8")])  # documents.media_keys
 
@@ -237,23 +238,33 @@ def best_first(records: Records) -> tuple[NDArray[np.int64], ...]:
 
 def candidate_records(task: SelectTask, rows: NDArray[Any]) -> Records:
     """A record for each candidate of the documents in these rows of a part."""
-    packed = read_documents(task, ["media_keys"])["media_keys"].take(pa.array(rows)).to_pylist()
-    candidates = np.frombuffer(b"".join(packed), dtype=PACKED_CANDIDATE)
+    return unpack_candidates(read_documents(task, ["media_keys"])["media_keys"].take(pa.array(rows)), task.number, rows)
+
+
+def unpack_candidates(packed: Any, part: int, rows: NDArray[Any]) -> Records:
+    """A record for each candidate of these documents, whose column `media_keys` is `packed`."""
+    keys = packed.to_pylist()
+    candidates = np.frombuffer(b"".join(keys), dtype=PACKED_CANDIDATE)
     records = np.zeros(len(candidates), dtype=CANDIDATE)
     for field in ("hi", "lo", "medium", "rank"):
         records[field] = candidates[field]
-    records["part"] = task.number
-    records["row"] = np.repeat(rows, [len(one) // PACKED_CANDIDATE.itemsize for one in packed])
+    records["part"] = part
+    records["row"] = np.repeat(rows, [len(one) // PACKED_CANDIDATE.itemsize for one in keys])
     return records
+
+
+def first_of_urls(records: Records) -> Records:
+    """The first candidate of each media URL. A part sends no other: of a URL that is everywhere a bucket has a record a part, not one a page."""
+    records = records[
+        np.lexsort((records["rank"], records["medium"], records["row"], records["part"], records["lo"], records["hi"]))
+    ]
+    first: Records = records[first_of_runs(records, ("hi", "lo")) == np.arange(len(records))]
+    return first
 
 
 def first_owners(blobs: Iterable[bytes]) -> Records:
     """Where each media URL of one bucket stands first; the document there owns it."""
-    records = join(blobs, CANDIDATE)
-    records = records[
-        np.lexsort((records["rank"], records["medium"], records["row"], records["part"], records["lo"], records["hi"]))
-    ]
-    first = records[first_of_runs(records, ("hi", "lo")) == np.arange(len(records))]
+    first = first_of_urls(join(blobs, CANDIDATE))
     owners = np.zeros(len(first), dtype=OWNED)
     for field in ("part", "row", "medium", "rank"):
         owners[field] = first[field]

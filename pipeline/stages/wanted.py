@@ -20,8 +20,8 @@ from pipeline.isolate import Note
 from pipeline.runfolder import RunFolder
 from pipeline.stages.extract import TRACK_RANK, ranked_urls
 from pipeline.stages.media_index import key16
-from pipeline.stages.packed import KEY, Records, by_part, find_keys, join, key_numbers, split
-from pipeline.stages.selection import CANDIDATE, PACKED_CANDIDATE, SelectTask
+from pipeline.stages.packed import KEY, Records, by_part, find_keys, join, key_numbers, split, taken_over
+from pipeline.stages.selection import PACKED_CANDIDATE, SEEN, SelectTask, unpack_candidates
 from pipeline.urls import media_key
 from pipeline.web.answer import MediumKind
 from pipeline.web.host import registered_domain
@@ -35,7 +35,8 @@ OK, FINAL, AGAIN, FOLLOWED = range(4)
 NEW = 4  # nothing
 
 KNOWN = np.dtype([*KEY, ("state", "<u1"), ("generation", "<u4"), ("rank", "<i4")])
-STATE = np.dtype([("part", "<u4"), ("row", "<u4"), ("medium", "<u2"), ("rank", "<u2"), ("state", "<u1")])
+STATE = np.dtype([*KEY, ("part", "<u4"), ("state", "<u1")])  # of a URL that a documents part names
+_CANDIDATE_STATE = np.dtype([("row", "<u4"), ("medium", "<u2"), ("rank", "<u2"), ("state", "<u1")])
 _GONE = np.dtype([("medium", "<u2"), ("rank", "<u2")])
 
 Bucketed = list[tuple[int, bytes]]
@@ -92,22 +93,19 @@ def _state(status: str, is_earlier: bool, is_last: bool) -> int:
     return AGAIN if is_earlier and (moved or status in PASSING) else FINAL
 
 
-def match(candidate_blobs: Iterable[bytes], known_blobs: Iterable[bytes]) -> list[tuple[int, bytes]]:
+def match(seen_blobs: Iterable[bytes], known_blobs: Iterable[bytes]) -> list[tuple[int, bytes]]:
     """(documents part, packed states) of one bucket; of several answers for one URL bytes count, else the latest."""
-    candidates, known = join(candidate_blobs, CANDIDATE), join(known_blobs, KNOWN)
+    seen, known = join(seen_blobs, SEEN), join(known_blobs, KNOWN)
     latest_first = (-known["rank"].astype(np.int64), -known["generation"].astype(np.int64))
     known = known[np.lexsort((known["state"], *latest_first, known["state"] != OK, known["lo"], known["hi"]))]
-    at = find_keys(candidates, known)
-    candidates, hits = candidates[at >= 0], known[at[at >= 0]]
-    states = np.zeros(len(hits), dtype=STATE)
-    for field in ("part", "row", "medium", "rank"):
-        states[field] = candidates[field]
-    states["state"] = hits["state"]
+    at = find_keys(seen, known)
+    states = taken_over(seen[at >= 0], STATE)
+    states["state"] = known["state"][at[at >= 0]]
     return list(by_part(states))
 
 
 class WantTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A documents part with its selected part and what is known of its candidates (packed STATE).
+    """A documents part with its selected part and what is known of its URLs (packed STATE).
 
     `asks_new`: whether what was never asked is wanted; a retry asks only what has failed.
     """
@@ -129,9 +127,10 @@ def wanted_urls(task: WantTask, note: Note, skip: frozenset[int]) -> Bucketed:
     name = f"documents/{task.select.part}.parquet"
     with folder.store.open(name) as file:
         documents = read_table(file, DOCUMENTS, name, ["media_keys", "nodes", "videos"]).take(selected["row"])
-    states = join([task.states], STATE)
-    states = states[np.argsort(states["row"], kind="stable")]
     rows = selected["row"].to_numpy()
+    states = _states_of(
+        unpack_candidates(documents["media_keys"], task.select.number, rows), join([task.states], STATE)
+    )
     starts, ends = np.searchsorted(states["row"], rows, "left"), np.searchsorted(states["row"], rows, "right")
     found: set[Wanted] = set()
     for place, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
@@ -139,6 +138,14 @@ def wanted_urls(task: WantTask, note: Note, skip: frozenset[int]) -> Bucketed:
         if has_videos or not _is_settled(documents["media_keys"][place].as_py(), states[start:end]):
             found.update(_wants(task, documents["nodes"][place].as_py(), selected.slice(place, 1), states[start:end]))
     return list(by_host(found, task.hosts))
+
+
+def _states_of(candidates: Records, known: Records) -> Records:
+    """What is known of each candidate (_CANDIDATE_STATE), by row; of whom nothing is, there is no record."""
+    at = find_keys(candidates, known)
+    states = taken_over(candidates[at >= 0], _CANDIDATE_STATE)
+    states["state"] = known["state"][at[at >= 0]]
+    return states[np.argsort(states["row"], kind="stable")]
 
 
 def _is_settled(packed: bytes, states: Records) -> bool:
@@ -152,7 +159,7 @@ def _wants(task: WantTask, nodes: str, selected: pa.Table, states: Records) -> I
     """The URLs of one document that are to be asked next."""
     gone_nodes = set(np.frombuffer(selected["gone_nodes"][0].as_py() or b"", dtype="<u2").tolist())
     gone = set(np.frombuffer(selected["gone_candidates"][0].as_py() or b"", dtype=_GONE).tolist())
-    known = {(medium, rank): state for _, _, medium, rank, state in states.tolist()}
+    known = {(medium, rank): state for _, medium, rank, state in states.tolist()}
     media = [(place, node) for place, node in enumerate(decode_draft_nodes(nodes)) if isinstance(node, DraftMedium)]
     for medium, (place, node) in enumerate(media):
         if place in gone_nodes or (node.kind == "video" and not task.videos):

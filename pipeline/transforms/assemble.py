@@ -16,7 +16,7 @@ from pipeline.transforms.spread import InChild, Spread
 class Assemble(beam.PTransform):  # type: ignore[misc]
     """Selected documents and media to finished documents and pairs. In: the pipeline. Out: None a part.
 
-    `tasks[i].candidates.select.number` is `i`; its `matches` and `frequent` are filled in here.
+    `tasks[i].candidates.select.number` is `i`; its `found` and `frequent` are filled in here.
     """
 
     def __init__(
@@ -28,16 +28,15 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
     def expand(self, pipeline: Any) -> Any:
         """Comments give the element type after each step."""
         tasks = self._tasks
-        candidates = pipeline | "Candidates" >> Spread(
-            [task.candidates for task in tasks], picks.candidate_keys, self._processes, flat=True
-        )  # (bucket, CANDIDATE)
+        seen = pipeline | "Seen" >> Spread(
+            [task.candidates for task in tasks], picks.seen_keys, self._processes, flat=True
+        )  # (bucket, SEEN)
         every = pipeline | "EveryPart" >> beam.Create([(number, b"") for number in range(len(tasks))], reshuffle=False)
-        matches = (
-            {"candidates": candidates, "media": self._media_records(candidates)}
+        found = (
+            {"seen": seen, "media": self._media_records(seen)}
             | "GroupByUrl" >> beam.CoGroupByKey()
-            | "Match"
-            >> beam.FlatMapTuple(lambda _, groups: picks.match(groups["candidates"], groups["media"]))  # (part, MATCH)
-        )
+            | "Found" >> beam.FlatMapTuple(lambda _, groups: picks.found(groups["seen"], groups["media"]))
+        )  # (part, FOUND)
         texts = [
             pairing.TextTask(candidates=task.candidates, config=task.pairs) for task in tasks if task.pairs.from_pages
         ]
@@ -49,19 +48,19 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
             >> beam.FlatMapTuple(lambda _, blobs: by_part(too_frequent(blobs, tasks[0].pairs)))  # (part, FREQUENT)
         )
         return (
-            {"matches": matches, "frequent": frequent, "every": every}
+            {"found": found, "frequent": frequent, "every": every}
             | "GroupByPart" >> beam.CoGroupByKey()
             | "AssembleTask" >> beam.MapTuple(lambda part, groups: _assemble_task(part, groups, tasks))
             | "Run" >> beam.ParDo(InChild(assemble.assemble, self._processes)).with_output_types(Any)
         )
 
-    def _media_records(self, candidates: Any) -> Any:
+    def _media_records(self, seen: Any) -> Any:
         """(bucket, MEDIUM), in which pictures that stand in too many documents have failed."""
-        media, pipeline = self._media, candidates.pipeline
+        media, pipeline = self._media, seen.pipeline
         if not media or not media[0].filters.max_documents:
             return pipeline | "Media" >> Spread(media, media_records.media_records, self._processes, flat=True)
         every = pipeline | "EveryMediaPart" >> beam.Create([(task.number, b"") for task in media], reshuffle=False)
-        frequent = candidates | FrequentPictures(media, media[0].filters, media[0].buckets, self._processes)
+        frequent = seen | FrequentPictures(media, media[0].filters, media[0].buckets, self._processes)
         return (
             {"frequent": frequent, "every": every}
             | "GroupByMediaPart" >> beam.CoGroupByKey()
@@ -79,5 +78,5 @@ class Assemble(beam.PTransform):  # type: ignore[misc]
 def _assemble_task(
     part: int, groups: dict[str, Iterable[bytes]], tasks: list[assemble.AssembleTask]
 ) -> assemble.AssembleTask:
-    packed = {name: b"".join(groups[name]) for name in ("matches", "frequent")}
+    packed = {name: b"".join(groups[name]) for name in ("found", "frequent")}
     return msgspec.structs.replace(tasks[part], **packed)

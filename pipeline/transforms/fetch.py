@@ -102,11 +102,11 @@ class FetchFromWeb(beam.PTransform):  # type: ignore[misc]
         candidates = [picks.CandidateTask(select=task.select, selected_part=task.selected_part) for task in tasks]
         states = (
             {
-                "candidates": pipeline | "Candidates" >> Spread(candidates, picks.candidate_keys, in_child, flat=True),
+                "seen": pipeline | "Seen" >> Spread(candidates, picks.seen_keys, in_child, flat=True),
                 "known": pipeline | "Known" >> Spread(self._known, wanted.known_media, in_child, flat=True),
-            }  # (bucket, CANDIDATE) and (bucket, KNOWN)
+            }  # (bucket, SEEN) and (bucket, KNOWN)
             | "GroupByUrl" >> beam.CoGroupByKey()
-            | "Match" >> beam.FlatMapTuple(lambda _, groups: wanted.match(groups["candidates"], groups["known"]))
+            | "Match" >> beam.FlatMapTuple(lambda _, groups: wanted.match(groups["seen"], groups["known"]))
         )  # (part, STATE)
         every = pipeline | "EveryPart" >> beam.Create([(task.select.number, b"") for task in tasks], reshuffle=False)
         wants = (

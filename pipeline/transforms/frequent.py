@@ -12,7 +12,7 @@ from pipeline.transforms.spread import Spread
 
 
 class FrequentPictures(beam.PTransform):  # type: ignore[misc]
-    """The rule of `pipeline.stages.repeats`. In: (bucket, CANDIDATE). Out: (media part, FREQUENT). `media[i].number` is `i`."""
+    """The rule of `pipeline.stages.repeats`. In: (bucket, SEEN). Out: (media part, FREQUENT). `media[i].number` is `i`."""
 
     def __init__(
         self, media: list[media_records.MediaTask], filters: ImageFilterConfig, buckets: int, processes: int
@@ -20,10 +20,10 @@ class FrequentPictures(beam.PTransform):  # type: ignore[misc]
         super().__init__()
         self._media, self._filters, self._buckets, self._processes = media, filters, buckets, processes
 
-    def expand(self, candidates: Any) -> Any:
+    def expand(self, seen: Any) -> Any:
         """Comments give the element type after each step."""
         buckets, limit, distance = self._buckets, self._filters.max_documents, self._filters.max_phash_distance
-        pictures = candidates.pipeline | "Pictures" >> Spread(
+        pictures = seen.pipeline | "Pictures" >> Spread(
             self._media, media_records.picture_keys, self._processes, flat=True
         )
         blocks, holders, shown = (
@@ -37,11 +37,11 @@ class FrequentPictures(beam.PTransform):  # type: ignore[misc]
             >> beam.FlatMapTuple(lambda _, blobs: split(repeats.better_copies(blobs, distance), buckets))
         )  # (bucket, COPY)
         sightings = (
-            {"candidates": candidates, "shown": shown}
+            {"seen": seen, "shown": shown}
             | "GroupShownByUrl" >> beam.CoGroupByKey()
             | "Sightings"
             >> beam.FlatMapTuple(
-                lambda _, groups: split(repeats.sightings(groups["candidates"], groups["shown"], limit), buckets)
+                lambda _, groups: split(repeats.sightings(groups["seen"], groups["shown"], limit), buckets)
             )
         )  # (bucket, SIGHTING)
         clusters = (

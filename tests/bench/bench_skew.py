@@ -40,7 +40,7 @@ JOINS: dict[ModuleType, tuple[str, ...]] = {
     frequency: ("sums", "latest_of_images"),
     policies: ("rules_by_part",),
     fetch: ("look_up",),
-    picks: ("match",),
+    picks: ("found",),
     repeats: ("better_copies", "sightings", "clusters", "too_frequent"),
     assemble: ("too_frequent",),
 }
