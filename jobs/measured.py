@@ -19,11 +19,12 @@ _shuffled: Counter[str] = Counter()
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
-    """One job: its name, its CPU seconds, bytes by shuffle, bytes of its tasks (which are dealt out by a shuffle, too), bytes of its graph."""
+    """One job: its name, its CPU seconds, bytes by shuffle, how many shuffles it has, bytes of its tasks (which are dealt out by a shuffle, too), bytes of its graph."""
 
     name: str
     cpu_s: float
     shuffled: dict[str, int]
+    shuffles: int
     task_bytes: int
     graph_bytes: int
 
@@ -42,14 +43,14 @@ class MeasuredEngine(Engine):
         Raises:
             M3wError: as `Engine.run`.
         """
-        graph_bytes, aside_s = 0, 0.0
+        graph_bytes, shuffles, aside_s = 0, 0, 0.0
 
         def build_and_weigh(pipeline: Any) -> None:
-            nonlocal graph_bytes, aside_s
+            nonlocal graph_bytes, shuffles, aside_s
             build(pipeline)
             start = time.process_time()
             graph_bytes = pipeline.to_runner_api().ByteSize()
-            _weigh_shuffles(pipeline)
+            shuffles = _weigh_shuffles(pipeline)
             aside_s = time.process_time() - start
 
         _shuffled.clear()
@@ -58,15 +59,26 @@ class MeasuredEngine(Engine):
         cpu_s = time.process_time() - start - aside_s
         tasks = sum(size for label, size in _shuffled.items() if "Reshuffle" in label)
         shuffled = {label: size for label, size in _shuffled.items() if "Reshuffle" not in label}
-        self.ran.append(Ran(name=name, cpu_s=cpu_s, shuffled=shuffled, task_bytes=tasks, graph_bytes=graph_bytes))
+        self.ran.append(
+            Ran(
+                name=name,
+                cpu_s=cpu_s,
+                shuffled=shuffled,
+                shuffles=shuffles,
+                task_bytes=tasks,
+                graph_bytes=graph_bytes,
+            )
+        )
 
 
-def _weigh_shuffles(pipeline: Any) -> None:
-    """Counts, beside each shuffle, the bytes of what goes into it, as Beam encodes it."""
+def _weigh_shuffles(pipeline: Any) -> int:
+    """Counts, beside each shuffle, the bytes of what goes into it, as Beam encodes it; how many shuffles there are."""
     import apache_beam as beam
 
-    for number, (label, given) in enumerate(_shuffles(pipeline)):
+    found = list(_shuffles(pipeline))
+    for number, (label, given) in enumerate(found):
         given | f"Weigh{number}" >> beam.Map(_weigh, label)
+    return len(found)
 
 
 def _shuffles(pipeline: Any) -> Iterator[tuple[str, Any]]:

@@ -136,6 +136,7 @@ def _stage(job: Job, engine: MeasuredEngine, stage: str, work: Callable[[], None
         out_bytes=sum(file.bytes for commit in commits for file in commit.files),
         parts=len(commits),
         jobs=len(jobs),
+        shuffles=sum(one.shuffles for one in jobs),
     )
 
 

@@ -17,12 +17,16 @@ from pipeline.stages.assembled import ASSEMBLED
 from pipeline.stages.near import BAND, BEST
 from pipeline.stages.packed import BUCKET_BYTES, MAX_BUCKETS
 from pipeline.stages.selection import DOCUMENT_KEY
-from pipeline.stages.shard import shard_count
+from pipeline.stages.shard import READ_TOGETHER, shard_count
 
 REQUEST_CPU_S = 0.004  # measured: 2.5 to 6.7 ms of s3fs and m3w.Store a request, S3 server on the loopback
 REQUEST_S = 0.03  # measured: a range read of such a server, 10 to 33 ms; a store's first byte takes as long
 STORE_BYTES_S = 100e6  # ours: what one worker reads of a store in a second
-JOB_START_S = 20.0  # measured: from submission to work on Flink, 15 to 20 s
+JOB_START_S = 15.0  # measured (docs/scale.md): of a job on Flink and its command what is not its work
+SHUFFLE_START_S = 0.25  # measured: what each of its shuffles adds to that
+JOB_CPU_S = 3.0  # measured: of who submits, job server and job manager, a job
+WORKER_CPU_S = 5.0  # measured: of each worker, a job, nearly all of it for what Python and its child load
+SHUFFLE_CPU_S = 0.15  # measured: of all of them together, a shuffle
 STRING_BYTES = 21  # Beam: key, type and length of a packed string 8, its timestamp, window and pane 13
 SELECT_CPU_S = 0.00036  # docs/select.md: a document, of 200,000; a sample is too small to show it
 NAME_BYTES = 35  # measured: of a media part, in the task of each documents part that is assembled
@@ -38,7 +42,10 @@ MAX_SHARD_S = 600.0  # ours: reads for one shard of 256 MB before its first samp
 
 
 class StageRan(msgspec.Struct, frozen=True, kw_only=True):
-    """What one stage took on one input: CPU seconds, bytes by shuffle, the largest graph of its jobs, requests such as {"GET documents": 3}, bytes out, parts."""
+    """What one stage took on one input: CPU seconds, bytes by shuffle, the largest graph of its jobs, requests such as {"GET documents": 3}, bytes out, parts.
+
+    `shuffles` is how many its jobs have, those that deal out tasks and those that nothing went through included.
+    """
 
     cpu_s: float
     shuffled: dict[str, int]
@@ -47,6 +54,7 @@ class StageRan(msgspec.Struct, frozen=True, kw_only=True):
     out_bytes: int
     parts: int
     jobs: int
+    shuffles: int
 
 
 class StageSample(StageRan, frozen=True, kw_only=True):
@@ -212,18 +220,20 @@ def _stage(stage: StageSample, sample: Sample, whole: Whole, by: float, shards: 
     if stage.stage == "select":
         work_s = max(work_s, SELECT_CPU_S * sample.documents * by)
     core_s = stage.start_cpu_s + work_s + requests * REQUEST_CPU_S
-    waits_s = (requests - counts.get("GET media", 0.0)) * REQUEST_S  # media are asked for side by side
+    engine_s = engine_cpu_s(stage.jobs, stage.shuffles, whole.workers)
+    side_by_side = counts.get("GET media", 0.0) + counts.get("GET assembled", 0.0) * (1 - 1 / READ_TOGETHER)
+    waits_s = (requests - side_by_side) * REQUEST_S
     payloads = [size * by for size in stage.shuffled.values()]
     return StagePlan(
         stage=stage.stage,
-        core_s=core_s,
+        core_s=core_s + engine_s,
         shuffled_bytes=sum(size + strings_bytes(whole.parts, size) for size in payloads),
         bucket_bytes=max((bucket_bytes(size) for size in payloads), default=0.0),
         requests=requests,
         out_bytes=stage.out_bytes * by,
         graph_bytes=per_part(stage.graph_bytes, stage.start_graph_bytes, sample.parts, whole.parts),
         units=units,
-        seconds=seconds_on(whole.workers, units, core_s + waits_s) + JOB_START_S * stage.jobs,
+        seconds=start_s(stage.jobs, stage.shuffles) + seconds_on(whole.workers, units, core_s + waits_s),
     )
 
 
@@ -232,6 +242,16 @@ def _requests(name: str, number: int, stage: StageSample, parts: int, wanted: in
     if name in ("GET media", "PUT media"):
         return number * by
     return per_part(number, stage.start_requests.get(name, 0), parts, wanted)
+
+
+def engine_cpu_s(jobs: int, shuffles: int, workers: int) -> float:
+    """CPU seconds that an engine takes for itself: what it moves costs it little, since bytes come packed, but jobs have to begin."""
+    return jobs * (JOB_CPU_S + workers * WORKER_CPU_S) + shuffles * SHUFFLE_CPU_S
+
+
+def start_s(jobs: int, shuffles: int) -> float:
+    """Seconds of jobs, one after the other, in which nothing is done of their work."""
+    return jobs * JOB_START_S + shuffles * SHUFFLE_START_S
 
 
 def seconds_on(workers: int, units: int, seconds: float) -> float:
@@ -246,14 +266,14 @@ def _web(urls: float, parts: int, sample: Sample, whole: Whole) -> StagePlan:
     core_s = urls * WEB_CPU_S + requests * REQUEST_CPU_S
     return StagePlan(
         stage="web",
-        core_s=core_s,
+        core_s=core_s + engine_cpu_s(1, 0, whole.workers),
         shuffled_bytes=0.0,
         bucket_bytes=0.0,
         requests=requests,
         out_bytes=urls * WEB_SHARE * each,
         graph_bytes=0.0,
         units=parts,
-        seconds=seconds_on(whole.workers, parts, core_s) + JOB_START_S,
+        seconds=start_s(1, 0) + seconds_on(whole.workers, parts, core_s),
     )
 
 
@@ -275,7 +295,8 @@ def limits_of(plan: Plan, sample: Sample, whole: Whole) -> list[Limit]:
         ),
         Limit(
             name="a shard's reads of all parts",
-            value=2 * whole.parts * REQUEST_S + samples * ASSEMBLED.itemsize / STORE_BYTES_S,
+            value=2 * whole.parts * (REQUEST_CPU_S + REQUEST_S / READ_TOGETHER)
+            + samples * ASSEMBLED.itemsize / STORE_BYTES_S,
             most=MAX_SHARD_S,
             unit="seconds",
             turn=fewer,

@@ -14,11 +14,13 @@ from pipeline.plan import (
     JOB_START_S,
     MAX_GRAPH_BYTES,
     REQUEST_CPU_S,
+    SHUFFLE_START_S,
     Sample,
     StageSample,
     Whole,
     assembled_reads,
     bucket_bytes,
+    engine_cpu_s,
     estimate,
     per_part,
     seconds_on,
@@ -48,6 +50,7 @@ def stage(name: str, **values: object) -> StageSample:
         out_bytes=1000,
         parts=2,
         jobs=1,
+        shuffles=3,
     )
     return msgspec.structs.replace(plain, **values)
 
@@ -78,13 +81,13 @@ def whole(times: int, **values: object) -> Whole:
 
 
 def test_time_goes_with_pages_and_starts_once() -> None:
-    """A stage's work grows with the input, its start does not; a request costs CPU time, too."""
+    """A stage's work grows with the input, its start and its engine's do not; a request costs CPU time, too."""
     planned = estimate(sample(stages=[stage("select", requests={"GET x": 3}, start_requests={"GET x": 1})]), whole(10))
 
     (select,) = planned.stages
     assert (planned.pages, planned.documents) == (2000, 1000)
     assert select.requests == 1 + 2 * 19
-    assert select.core_s == pytest.approx(2 + 10 * 10 + 39 * REQUEST_CPU_S)
+    assert select.core_s == pytest.approx(2 + 10 * 10 + 39 * REQUEST_CPU_S + engine_cpu_s(1, 3, 4))
 
 
 def test_per_part() -> None:
@@ -165,9 +168,9 @@ def test_what_breaks_first_is_named_first() -> None:
 
 def test_a_job_takes_time_to_begin() -> None:
     """However many workers there are, a stage's jobs begin one after the other."""
-    planned = estimate(sample(stages=[stage("shard", jobs=2)]), whole(1, workers=1000))
+    planned = estimate(sample(stages=[stage("shard", jobs=2, shuffles=12)]), whole(1, workers=1000))
 
-    assert planned.stages[0].seconds > 2 * JOB_START_S
+    assert planned.stages[0].seconds > 2 * JOB_START_S + 12 * SHUFFLE_START_S
 
 
 def test_requests_are_counted_as_a_store_sees_them(tmp_path: Path) -> None:

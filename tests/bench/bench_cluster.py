@@ -3,7 +3,7 @@
     python -m tests.bench.bench_cluster [--pages 16000] [--cluster .cluster]
 
 The pages are those of bench_crawl, in twenty WARCs, each of which is a unit of work; two of these are the input of a tenth. Two WARCs of one page go through
-before: that is what jobs cost to begin, and it warms Java up. The four stages run one after the other, each a command of its own, on a cluster of
+before, twice: so Java warms up, and the second time is what jobs cost to begin. The four stages run one after the other, each a command of its own, on a cluster of
 this bench alone, input and output in its S3 server. In the same run the in-process runner does the same with two workers, on disk, and in that
 store.
 
@@ -139,6 +139,7 @@ def runs_of(jars: Path, folder: Path) -> dict[tuple[str, str], Run]:
     crawls = folder / "crawls"
     for task_managers in (2, 1):
         with cluster(jars, crawls, task_managers) as (flink, in_process):
+            flink.run("s3://crawls/start", "s3://runs/warm-up")
             for size in WARCS:
                 found[flink.name, size] = flink.run(f"s3://crawls/{size}", f"s3://runs/flink-{size}")
             if task_managers == WORKERS:
