@@ -22,10 +22,10 @@ from pipeline.stages.shard import READ_TOGETHER, shard_count
 REQUEST_CPU_S = 0.004  # measured: 2.5 to 6.7 ms of s3fs and m3w.Store a request, S3 server on the loopback
 REQUEST_S = 0.03  # measured: a range read of such a server, 10 to 33 ms; a store's first byte takes as long
 STORE_BYTES_S = 100e6  # ours: what one worker reads of a store in a second
-JOB_START_S = 15.0  # measured (docs/scale.md): of a job on Flink and its command what is not its work
+JOB_START_S = 8.0  # measured (docs/scale.md): of a job on Flink and its command what is not its work
 SHUFFLE_START_S = 0.25  # measured: what each of its shuffles adds to that
 JOB_CPU_S = 3.0  # measured: of who submits, job server and job manager, a job
-WORKER_CPU_S = 5.0  # measured: of each worker, a job, nearly all of it for what Python and its child load
+WORKER_CPU_S = 4.5  # measured: of each worker, a job, nearly all of it for what Python and its child load
 SHUFFLE_CPU_S = 0.15  # measured: of all of them together, a shuffle
 STRING_BYTES = 21  # Beam: key, type and length of a packed string 8, its timestamp, window and pane 13
 SELECT_CPU_S = 0.00036  # docs/select.md: a document, of 200,000; a sample is too small to show it
