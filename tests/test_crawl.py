@@ -257,6 +257,23 @@ def test_a_killed_run_goes_on(crawl: list[Path], run: Path, tmp_path: Path) -> N
     assert {str(p.relative_to(out)) for p in out.rglob("*")} == {str(p.relative_to(run)) for p in run.rglob("*")}
 
 
+def test_a_part_of_which_nothing_is_left(tmp_path: Path) -> None:
+    """A file of which no page is a document, and one whose pages all stand in another one, too: the rest is what it would be alone."""
+    pages = crawls.site("a.example", 2)
+    later = [
+        crawls.record("http://a.example/0.html", crawls.page(0, ["/0-a.png"]), "text/html", date="2025-01-01T00:00:00Z")
+    ]
+    crawls.write_warc(tmp_path / "1.warc.gz", pages)
+    crawls.write_warc(tmp_path / "2.warc.gz", later)
+    crawls.write_warc(tmp_path / "3.warc.gz", [crawls.record("http://a.example/x", b"gone", "text/html", status=404)])
+    for name, inputs in (("alone", ["1.warc.gz"]), ("all", ["1.warc.gz", "2.warc.gz", "3.warc.gz"])):
+        command = ["crawl", *(str(tmp_path / one) for one in inputs), "--out", str(tmp_path / name), "--workers", "1"]
+        assert main(command) == 0
+
+    tar = "shards/interleaved/00000.tar"
+    assert output(tmp_path / "alone")[tar] == output(tmp_path / "all")[tar]
+
+
 def test_one_writer(crawl: list[Path], run: Path) -> None:
     """While one process writes, a second command on the same folder is refused with exit code 2."""
     from pipeline.lock import locked

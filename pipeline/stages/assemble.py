@@ -75,13 +75,11 @@ def assemble(task: AssembleTask, note: Note, skip: frozenset[int]) -> None:
     select = task.candidates.select
     folder = RunFolder(select.run_url)
     selected = selected_rows(task.candidates)
-    rows = [one["row"] for one in selected]
+    rows = np.array([one["row"] for one in selected], dtype=np.int64)
     name = f"documents/{select.part}.parquet"
     with folder.store.open(name) as file:
         table = read_table(file, DOCUMENTS, name)
-    candidates = unpack_candidates(
-        table["media_keys"].take(pa.array(rows)), select.number, np.array(rows, dtype=np.int64)
-    )
+    candidates = unpack_candidates(table["media_keys"].take(pa.array(rows)), select.number, rows)
     matches = match(candidates, join([task.found], FOUND))
     starts, ends = (np.searchsorted(matches["row"], rows, side).tolist() for side in ("left", "right"))
     every = Beside(
