@@ -212,6 +212,16 @@ def test_statuses_that_pass_are_asked_again() -> None:
     assert [2, 3, 1, 1] == [server.asked[path] for path in pages]
 
 
+def test_retries_that_are_nearly_due() -> None:
+    """A wait below half a millisecond, which the loop rounds to none, is a wait like others."""
+    paths = [f"/{number}" for number in range(60)]
+    with HostileServer({path: reply(status="503 Busy") for path in paths}) as server:
+        answers = fetch(server, *paths, retries=4, backoff_s=0.0005, per_host=8)
+
+    assert {("http_unavailable", 503)} == {(answer.status, answer.http_status) for answer in answers}
+    assert {5} == {server.asked[path] for path in paths}
+
+
 def test_retry_after_leaves_the_host_alone() -> None:
     """429 with Retry-After: nothing of the host is asked before the time is over, as seconds or as a date."""
     for seconds in (True, False):

@@ -89,7 +89,7 @@ class Line(AbstractContextManager["Line"]):
         self._memory = Budget(config.held_bytes)
         self._disk = Budget(config.spooled_bytes)
         self._tasks: set[asyncio.Task[Answer | None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: tuple[float, asyncio.Handle] | None = None  # when `_wake` is called, in the loop's seconds
         self._untold = (0, 0)  # bytes of memory and disk that the caller took, and the loop does not know of
         self._ready = threading.Event()  # there is a client, or an error in its place
         self._thread = threading.Thread(target=self._work, name="m3w-fetch", daemon=True)
@@ -192,11 +192,11 @@ class Line(AbstractContextManager["Line"]):
             self._tasks.add(task)
             task.add_done_callback(functools.partial(self._done, ask.host))
         at = self._turns.wake_at() if self._has_room() else None
-        if self._timer is not None and self._timer.when() != at:
-            self._timer.cancel()
+        if self._timer is not None and self._timer[0] != at:
+            self._timer[1].cancel()
             self._timer = None
         if self._timer is None and at is not None:
-            self._timer = self._loop.call_at(at, self._wake)
+            self._timer = (at, self._loop.call_at(at, self._wake))
 
     @_guarded
     def _wake(self) -> None:
