@@ -16,9 +16,7 @@ from pipeline.store import Store
 from schemas.errors import M3wError
 
 _workers: dict[int, Workers] = {}
-_steps: dict[
-    str, int
-] = {}  # of the pipeline that was built here: how many tasks each function has done in this process
+_steps: dict[str, int] = {}  # tasks done in this process, by function; of the pipeline that was built here last
 _latest: str = ""
 
 
