@@ -25,7 +25,7 @@ from tests import crawls
 from tests.failing_proxy import FailingProxy, Fault
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of boto and of the server
-BUCKET = "s3://test-bucket"
+BUCKET = "s3://failing-bucket"
 OURS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "FSSPEC_S3")
 
 
@@ -44,7 +44,7 @@ def proxy() -> Iterator[FailingProxy]:
         patch.setattr(S3FileSystem, "retries", 2)
         stop_children()  # those of other tests do not know this environment
         fsspec.filesystem("s3").clear_instance_cache()
-        fsspec.filesystem("s3").mkdir("test-bucket")
+        fsspec.filesystem("s3").mkdir("failing-bucket")
         yield proxy
         proxy.fail({})
         fsspec.filesystem("s3").clear_instance_cache()
