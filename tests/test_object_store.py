@@ -12,6 +12,7 @@ from s3fs import S3FileSystem
 
 from jobs.cli import main
 from pipeline.lock import LOCK
+from pipeline.read.files import BLOCK_BYTES, opened
 from pipeline.store import Store
 from pipeline.transforms.spread import stop_children
 from schemas.shard import Sample, encode_index, write_shard
@@ -110,3 +111,15 @@ def test_many_files_are_read_whole(bucket: str) -> None:
         assert [b"1234", b"", b"5"] == store.read_all(["a", "b", "c"])
         assert b"1234" == store.read("a")
     assert ["get_object"] * 4 == [call.args[1] for call in calls.call_args_list]
+
+
+def test_an_input_is_read_a_block_ahead(bucket: str) -> None:
+    """A piece of a file costs little more than itself, however much a store's client would read ahead."""
+    data = bytes(3 * BLOCK_BYTES)
+    fsspec.filesystem("s3").pipe_file(f"{bucket}/large", data)
+
+    asked = patch.object(S3FileSystem, "_call_s3", autospec=True, side_effect=S3FileSystem._call_s3)
+    with asked as calls, opened(f"{bucket}/large") as file:
+        assert data[:1000] == file.at(BLOCK_BYTES).read(1000)
+    ranges = [call.kwargs["Range"] for call in calls.call_args_list if call.args[1] == "get_object"]
+    assert [f"bytes={BLOCK_BYTES}-{2 * BLOCK_BYTES + 999}"] == ranges
