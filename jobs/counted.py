@@ -15,6 +15,7 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 PROTOCOL = "m3wplan"
 NAMES_PER_LIST = 1000  # S3
+BLOCK_BYTES = 50 << 20  # s3fs
 _lock = threading.Lock()
 _counts: Counter[str] = Counter()
 
@@ -81,7 +82,7 @@ class CountedFileSystem(AbstractFileSystem):  # type: ignore[misc]
             self.rm_file(name)
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> "_CountedFile":
-        return _CountedFile(self, self._strip_protocol(path), mode, **options)
+        return _CountedFile(self, self._strip_protocol(path), mode, **options | {"block_size": BLOCK_BYTES})
 
 
 class _CountedFile(AbstractBufferedFile):  # type: ignore[misc]

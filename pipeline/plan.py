@@ -13,6 +13,7 @@ import math
 
 import msgspec
 
+from pipeline.read.files import BLOCK_BYTES
 from pipeline.stages.assembled import ASSEMBLED
 from pipeline.stages.near import BAND, BEST
 from pipeline.stages.packed import BUCKET_BYTES, MAX_BUCKETS
@@ -31,7 +32,6 @@ STRING_BYTES = 21  # Beam: key, type and length of a packed string 8, its timest
 SELECT_CPU_S = 0.00036  # docs/select.md: a document, of 200,000; a sample is too small to show it
 NAME_BYTES = 35  # measured: of a media part, in the task of each documents part that is assembled
 JOIN_BYTES = 7.0  # measured: peak of a join for each byte that it joins, 3.4 to 6.8 (tracemalloc)
-READ_BYTES = 5 << 20  # fsspec: a block of a file that is read in order
 WEB_CPU_S = 0.005  # docs/web.md: 398 pictures of 68 KB a second, measured, on two cores
 WEB_SHARE = 0.55  # OBELICS: downloads that succeed
 WEB_BYTES = 68_000  # ours: of a picture, where the sample has none of its own
@@ -84,13 +84,17 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Whole(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is to do: an input's bytes and slices, the size of a shard, URLs in a part that comes from the web (0: it is not asked), workers."""
+    """What there is to do: an input's bytes and slices, the size of a shard, URLs in a part that comes from the web (0: it is not asked), workers.
+
+    `request_s` is how long the store lets a request wait.
+    """
 
     bytes: int
     parts: int
     target_bytes: int
     chunk_urls: int
     workers: int
+    request_s: float = REQUEST_S
 
 
 class StagePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,21 +212,24 @@ def _stage(stage: StageSample, sample: Sample, whole: Whole, by: float, shards: 
     }
     units = math.ceil(stage.parts * whole.parts / sample.parts)
     if stage.stage == "extract":
-        counts["GET input"] = whole.bytes / READ_BYTES + whole.parts
+        counts["GET input"] = whole.bytes / BLOCK_BYTES + whole.parts
+        counts["HEAD input"] = float(whole.parts)
     if stage.stage == "shard":
         units = whole.parts + sum(shards.values())
         counts["GET assembled"] = sum(
             assembled_reads(whole.parts, number, sample.samples.get(kind, 0) * by) for kind, number in shards.items()
         )
         counts["PUT shards"] = 2.0 * sum(shards.values())
+    counts["GET commits"] = counts.get("GET commits", 0.0) + units  # the display of who submits reads each record
     requests = sum(counts.values())
     work_s = max(0.0, stage.cpu_s - stage.start_cpu_s) * by
     if stage.stage == "select":
         work_s = max(work_s, SELECT_CPU_S * sample.documents * by)
     core_s = stage.start_cpu_s + work_s + requests * REQUEST_CPU_S
     engine_s = engine_cpu_s(stage.jobs, stage.shuffles, whole.workers)
-    side_by_side = counts.get("GET media", 0.0) + counts.get("GET assembled", 0.0) * (1 - 1 / READ_TOGETHER)
-    waits_s = (requests - side_by_side) * REQUEST_S
+    side_by_side = sum(counts.get(name, 0.0) for name in ("GET media", "GET commits"))
+    side_by_side += counts.get("GET assembled", 0.0) * (1 - 1 / READ_TOGETHER)
+    waits_s = (requests - side_by_side) * whole.request_s
     payloads = [size * by for size in stage.shuffled.values()]
     return StagePlan(
         stage=stage.stage,
@@ -295,7 +302,7 @@ def limits_of(plan: Plan, sample: Sample, whole: Whole) -> list[Limit]:
         ),
         Limit(
             name="a shard's reads of all parts",
-            value=2 * whole.parts * (REQUEST_CPU_S + REQUEST_S / READ_TOGETHER)
+            value=2 * whole.parts * (REQUEST_CPU_S + whole.request_s / READ_TOGETHER)
             + samples * ASSEMBLED.itemsize / STORE_BYTES_S,
             most=MAX_SHARD_S,
             unit="seconds",

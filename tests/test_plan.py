@@ -26,6 +26,7 @@ from pipeline.plan import (
     seconds_on,
     strings_bytes,
 )
+from pipeline.read.files import BLOCK_BYTES
 from pipeline.read.inputs import find_inputs
 from pipeline.stages.packed import BUCKET_BYTES, MAX_BUCKETS
 from pipeline.store import Store
@@ -86,8 +87,27 @@ def test_time_goes_with_pages_and_starts_once() -> None:
 
     (select,) = planned.stages
     assert (planned.pages, planned.documents) == (2000, 1000)
-    assert select.requests == 1 + 2 * 19
-    assert select.core_s == pytest.approx(2 + 10 * 10 + 39 * REQUEST_CPU_S + engine_cpu_s(1, 3, 4))
+    assert select.requests == 1 + 2 * 19 + 20  # the display reads each part's record
+    assert select.core_s == pytest.approx(2 + 10 * 10 + 59 * REQUEST_CPU_S + engine_cpu_s(1, 3, 4))
+
+
+def test_a_slow_store_costs_time_alone() -> None:
+    """Requests wait for it, but for those that are sent side by side."""
+    stages = [stage("select", requests={"GET x": 3, "GET commits": 2}, start_requests={"GET x": 1, "GET commits": 1})]
+    fast, slow = (estimate(sample(stages=stages), whole(10, request_s=wait)).stages[0] for wait in (0.0, 0.1))
+
+    assert slow.core_s == fast.core_s
+    assert slow.seconds - fast.seconds == pytest.approx((1 + 2 * 19) * 0.1 / 4)
+
+
+def test_input_is_read_by_the_block() -> None:
+    """A file is asked for its size once, and for its bytes some at a time."""
+    few, many = (
+        estimate(sample(), whole(1, bytes=size)).stages[0].requests for size in (BLOCK_BYTES, 11 * BLOCK_BYTES)
+    )
+
+    assert few == 1 + 2 + 2 + 2  # a block, the last of each slice, the sizes, the records
+    assert many == few + 10
 
 
 def test_per_part() -> None:

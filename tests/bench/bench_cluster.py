@@ -9,13 +9,14 @@ store.
 
 CPU seconds are those of all processes: who submits, job server, job manager, task managers, Python workers and their children. The S3 server plays the
 store, which is no machine of the user's, and is named apart. Memory of a worker is that of a pool, its Python worker and the child. Times of
-vertices, and what goes through shuffles, are Flink's own numbers. The plan is made of a sample of two WARCs.
+vertices, and what goes through shuffles, are Flink's own numbers. The plan is made of a sample of two WARCs, and of how long this store lets a request wait.
 """
 
 import argparse
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from jobs.cluster.start import start, stop
 from jobs.presets import read_config
 from pipeline.plan import StagePlan, estimate
 from pipeline.read.inputs import find_inputs
+from pipeline.store import Store
 from tests.bench.bench_crawl import write_crawl
 from tests.bench.flink_jobs import FlinkJob, ended_jobs
 from tests.bench.sessions import Meter
@@ -43,6 +45,7 @@ WARCS = {"start": 2, "tenth": 2, "whole": 20}
 WORKERS = 2  # of the in-process runner, and of the larger cluster
 FLAT = 1.2  # ours: what ten times the pages may add to a worker, whose caches fill up meanwhile
 STORE = "s3"
+REQUESTS = 200  # to learn how long one waits
 
 
 class Ran(NamedTuple):
@@ -133,9 +136,10 @@ def cluster(jars: Path, crawls: Path, task_managers: int) -> Iterator[tuple[Plac
             stop(folder)
 
 
-def runs_of(jars: Path, folder: Path) -> dict[tuple[str, str], Run]:
-    """All runs, by place and size."""
+def runs_of(jars: Path, folder: Path) -> tuple[dict[tuple[str, str], Run], float]:
+    """All runs, by place and size; how long (s) a request to the store waits."""
     found: dict[tuple[str, str], Run] = {}
+    request_s = 0.0
     crawls = folder / "crawls"
     for task_managers in (2, 1):
         with cluster(jars, crawls, task_managers) as (flink, in_process):
@@ -143,11 +147,23 @@ def runs_of(jars: Path, folder: Path) -> dict[tuple[str, str], Run]:
             for size in WARCS:
                 found[flink.name, size] = flink.run(f"s3://crawls/{size}", f"s3://runs/flink-{size}")
             if task_managers == WORKERS:
+                request_s = waited_s(Store("s3://runs/waits"))
                 found[in_process.name, "whole"] = in_process.run("s3://crawls/whole", "s3://runs/in-process")
     disk = Place("in process", ["--workers", str(WORKERS)], {})
     for size in ("tenth", "whole"):
         found[disk.name, size] = disk.run(str(crawls / size), str(folder / f"run-{size}"))
-    return found
+    return found, request_s
+
+
+def waited_s(store: Store) -> float:
+    """How long a small file is waited for, at the median, without the CPU seconds of who asks."""
+    store.write("small", b"small")
+    times = []
+    for _ in range(REQUESTS):
+        start, cpu_s = time.perf_counter(), time.process_time()
+        store.read("small")
+        times.append(time.perf_counter() - start - (time.process_time() - cpu_s))
+    return statistics.median(times)
 
 
 def told(stage: str, ran: Ran) -> Ran:
@@ -204,11 +220,12 @@ def told_aim(value: float, aim: float) -> str:
     return f"  (aim {aim}: {'reached' if value <= aim else 'missed'})"
 
 
-def print_plan(runs: dict[tuple[str, str], Run], crawls: Path) -> None:
+def print_plan(runs: dict[tuple[str, str], Run], request_s: float, crawls: Path) -> None:
     """What a sample of two WARCs says of the runs on Flink, beside what they took."""
     inputs = {size: find_inputs([str(crawls / size)]) for size in ("tenth", "whole")}
     sample, every = plan.measure(inputs["whole"], read_config("m3w"), WORKERS, 2)
-    print("\nplanned, measured, by how much the plan is off")
+    every = msgspec.structs.replace(every, request_s=request_s)
+    print(f"\nplanned, measured, by how much the plan is off; a request waits {1e3 * request_s:.1f} ms")
     print(f"  {'':22}{'CPU s':>23}{'seconds':>23}{'shuffled, KB':>23}{'requests':>23}")
     for size, found in inputs.items():
         for workers in (1, 2):
@@ -253,9 +270,9 @@ def main() -> None:
         for size, warcs in WARCS.items():
             of_warc = 1 if size == "start" else each
             write_crawl(folder / "crawls" / size, of_warc * warcs, of_warc)
-        runs = runs_of(options.cluster, folder)
+        runs, request_s = runs_of(options.cluster, folder)
         print_aims(runs, each * WARCS["whole"])
-        print_plan(runs, folder / "crawls")
+        print_plan(runs, request_s, folder / "crawls")
 
 
 if __name__ == "__main__":

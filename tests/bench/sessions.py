@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tests.bench.processes import pss_mb
 
 CPU_EVERY_S = 0.25  # what a process takes after that and before its end is missed
-MEMORY_EVERY_S = 2.0  # the kernel walks all pages of a Java process for it
+MEMORY_EVERY_S = 1.0  # the kernel walks all pages of a Java process for it
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
