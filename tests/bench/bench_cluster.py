@@ -13,6 +13,7 @@ vertices, and what goes through shuffles, are Flink's own numbers. The plan is m
 """
 
 import argparse
+import logging
 import os
 import re
 import signal
@@ -263,6 +264,7 @@ def main() -> None:
     arguments.add_argument("--pages", type=int, default=16_000)
     arguments.add_argument("--cluster", type=Path, default=Path(".cluster"), help="where make cluster keeps the jars")
     options = arguments.parse_args()
+    logging.disable(logging.CRITICAL)  # as the command does
     each = options.pages // WARCS["whole"]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
