@@ -143,8 +143,9 @@ def start_request(address: str) -> beam_fn_api_pb2.StartWorkerRequest:
 def test_a_worker_is_there_when_the_pool_says_so(
     task_manager: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has connected, with a folder of its own; who stops it ends it."""
+    """It has connected, with a folder of its own, and its threads share their memory; who stops it ends it."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
     pool = WorkerPool(beam_fn_api_pb2)
     answer = pool.StartWorker(start_request(task_manager), Call())
     (worker,) = pool._workers.values()
@@ -152,6 +153,7 @@ def test_a_worker_is_there_when_the_pool_says_so(
     assert "" == answer.error  # type: ignore[attr-defined]
     assert worker.is_alive()
     assert [Path(worker.own)] == list(tmp_path.iterdir())
+    assert b"MALLOC_ARENA_MAX=1" in Path(f"/proc/{worker.process.pid}/environ").read_bytes().split(b"\0")
     pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), Call())
     assert not worker.is_alive()
     assert not list(tmp_path.iterdir())

@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple
 import grpc
 
 TRIES: Final = 3  # ours; what of a job a task manager has begun when a worker cannot be had, Beam never lets go of
+# glibc gives each thread an arena, and what is freed in one serves no other: at the end of a select of 200,000 documents a worker held 425 MB, so 308.
+_ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1"}
 _WORK = """
 import os, sys, threading
 threading.Thread(target=lambda: os._exit(len(sys.stdin.read()) or 1), daemon=True).start()  # it ends with its pool
@@ -63,7 +65,7 @@ class WorkerPool:
         with open(read, "rb") as answer:
             process = subprocess.Popen(
                 [sys.executable, "-c", _WORK, request.control_endpoint.url, request.worker_id, str(told)],
-                env=os.environ | {"TMPDIR": own},
+                env=_ENVIRONMENT | os.environ | {"TMPDIR": own},
                 stdin=subprocess.PIPE,
                 pass_fds=[told],
             )
