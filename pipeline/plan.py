@@ -190,9 +190,12 @@ def bucket_bytes(payload: float) -> float:
 def per_part(measured: float, start: float, parts: int, wanted: int) -> float:
     """A cost that grows with the parts: measured on one (`start`) and on `parts` of them, for so many as are wanted.
 
-    Where one part is all that was measured, each further one is taken to cost as much.
+    Where one part is all that was measured, each further one is taken to cost as much. On many it costs no more than their mean, though the one may have
+    cost less than each of them: it is a single page, on which nothing is frequent.
     """
-    each = max(0.0, measured - start) / (parts - 1) if parts > 1 else measured
+    each = measured / parts
+    if parts > 1:
+        each = min(each, max(0.0, measured - start) / (parts - 1))
     return measured + each * (wanted - parts)
 
 

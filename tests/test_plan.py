@@ -83,21 +83,21 @@ def whole(times: int, **values: object) -> Whole:
 
 def test_time_goes_with_pages_and_starts_once() -> None:
     """A stage's work grows with the input, its start and its engine's do not; a request costs CPU time, too."""
-    planned = estimate(sample(stages=[stage("select", requests={"GET x": 3}, start_requests={"GET x": 1})]), whole(10))
+    planned = estimate(sample(stages=[stage("select", requests={"GET x": 3}, start_requests={"GET x": 2})]), whole(10))
 
     (select,) = planned.stages
     assert (planned.pages, planned.documents) == (2000, 1000)
-    assert select.requests == 1 + 2 * 19 + 20  # the display reads each part's record
-    assert select.core_s == pytest.approx(2 + 10 * 10 + 59 * REQUEST_CPU_S + engine_cpu_s(1, 3, 4))
+    assert select.requests == 2 + 19 + 20  # the display reads each part's record
+    assert select.core_s == pytest.approx(2 + 10 * 10 + 41 * REQUEST_CPU_S + engine_cpu_s(1, 3, 4))
 
 
 def test_a_slow_store_costs_time_alone() -> None:
     """Requests wait for it, but for those that are sent side by side."""
-    stages = [stage("select", requests={"GET x": 3, "GET commits": 2}, start_requests={"GET x": 1, "GET commits": 1})]
+    stages = [stage("select", requests={"GET x": 3, "GET commits": 2}, start_requests={"GET x": 2, "GET commits": 1})]
     fast, slow = (estimate(sample(stages=stages), whole(10, request_s=wait)).stages[0] for wait in (0.0, 0.1))
 
     assert slow.core_s == fast.core_s
-    assert slow.seconds - fast.seconds == pytest.approx((1 + 2 * 19) * 0.1 / 4)
+    assert slow.seconds - fast.seconds == pytest.approx((2 + 19) * 0.1 / 4)
 
 
 def test_input_is_read_by_the_block() -> None:
@@ -111,10 +111,11 @@ def test_input_is_read_by_the_block() -> None:
 
 
 def test_per_part() -> None:
-    """What one part costs is the difference that further parts make; a sample of one part is all that is known of a part."""
+    """What one part costs is the difference that further parts make; a sample of one part is all that is known of a part; no part costs more than the mean."""
     assert per_part(10, 4, 3, 101) == 4 + 3 * 100
     assert per_part(10, 4, 1, 5) == 10 * 5
     assert per_part(3, 4, 2, 5) == 3
+    assert per_part(96, 15, 2, 20) == 48 * 20
 
 
 def test_the_last_round_of_workers_counts_whole() -> None:
