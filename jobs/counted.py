@@ -15,7 +15,7 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 PROTOCOL = "m3wplan"
 NAMES_PER_LIST = 1000  # S3
-BLOCK_BYTES = 50 << 20  # s3fs
+AHEAD_BYTES = 50 << 20  # s3fs: of tables and tars, which a `Store` opens; pipeline/read/files.py has the inputs'
 _lock = threading.Lock()
 _counts: Counter[str] = Counter()
 
@@ -82,7 +82,7 @@ class CountedFileSystem(AbstractFileSystem):  # type: ignore[misc]
             self.rm_file(name)
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> "_CountedFile":
-        return _CountedFile(self, self._strip_protocol(path), mode, **options | {"block_size": BLOCK_BYTES})
+        return _CountedFile(self, self._strip_protocol(path), mode, **options | {"block_size": AHEAD_BYTES})
 
 
 class _CountedFile(AbstractBufferedFile):  # type: ignore[misc]
